@@ -1,0 +1,1 @@
+//! Names of releases and where their refs and views are.
