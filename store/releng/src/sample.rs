@@ -1,1 +1,0 @@
-//! A small release to try cairn on: composes with real packages and real repodata.
