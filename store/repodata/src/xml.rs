@@ -1,0 +1,605 @@
+//! XML within bounds: the reader that all metadata passes through, and escaping for the writers.
+//!
+//! The reader streams. It refuses document types, undefined entities, encodings other than UTF-8,
+//! a second root and an early end; it bounds nesting, tokens, attributes and records. Elements are
+//! told by their local name: producers choose prefixes freely.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+
+use quick_xml::XmlVersion;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesStart, BytesText, Event};
+use quick_xml::reader::Reader;
+
+use crate::error::{Error, Result};
+use crate::limits::{MAX_ATTRIBUTE, MAX_ATTRIBUTES, MAX_DEPTH, MAX_RECORD, MAX_TOKEN};
+
+/// A streaming XML document.
+pub(crate) struct Document<R> {
+    file: String,
+    reader: Reader<Metered<R>>,
+    buf: Vec<u8>,
+    depth: usize,
+    rooted: bool,
+    /// An empty element was opened and must be closed next.
+    empty: bool,
+    /// Bytes of the record being kept, when one is.
+    kept: Option<Vec<u8>>,
+    /// Where the current record began, to bound it.
+    record_start: u64,
+}
+
+/// One step through a document. Empty elements give a start and an end.
+pub(crate) enum Token<'a> {
+    Start(Tag<'a>),
+    End,
+    Text(Cow<'a, str>),
+    Eof,
+}
+
+/// What an event is, without what it borrows.
+enum Kind {
+    Start { empty: bool },
+    End,
+    Text,
+    CData,
+    Char(char),
+    Skip,
+    Eof,
+}
+
+/// A start tag.
+pub(crate) struct Tag<'a> {
+    start: BytesStart<'a>,
+    file: &'a str,
+    offset: u64,
+}
+
+impl Tag<'_> {
+    /// Returns the name without its prefix.
+    pub(crate) fn name(&self) -> &str {
+        local(self.full_name())
+    }
+
+    /// Returns the name as written.
+    pub(crate) fn full_name(&self) -> &str {
+        let content: &str = &self.start;
+        let end = content.find(|c: char| c.is_ascii_whitespace()).unwrap_or(content.len());
+        &content[..end]
+    }
+
+    /// Calls `visit` with the local name and value of each attribute.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&str, Cow<'_, str>)) -> Result<()> {
+        self.each_full(|name, value| visit(local(name), value))
+    }
+
+    /// Calls `visit` with the full name and value of each attribute.
+    pub(crate) fn each_full(&self, mut visit: impl FnMut(&str, Cow<'_, str>)) -> Result<()> {
+        let ill = |source: Box<dyn std::error::Error + Send + Sync>| Error::Xml {
+            file: self.file.to_owned(),
+            offset: self.offset,
+            source,
+        };
+        let long = |part, limit| Error::Long {
+            file: self.file.to_owned(),
+            offset: self.offset,
+            part,
+            limit,
+        };
+        for (count, attribute) in self.start.attributes().enumerate() {
+            let attribute = attribute.map_err(|e| ill(e.into()))?;
+            if count >= MAX_ATTRIBUTES {
+                return Err(long("the number of attributes", MAX_ATTRIBUTES));
+            }
+            if attribute.value.len() > MAX_ATTRIBUTE {
+                return Err(long("an attribute", MAX_ATTRIBUTE));
+            }
+            if attribute.value.contains('<') {
+                return Err(ill("an attribute holds <".into()));
+            }
+            let value =
+                attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|e| ill(e.into()))?;
+            visit(attribute.key.0, value);
+        }
+        Ok(())
+    }
+
+    /// Returns all attributes.
+    pub(crate) fn attributes(&self) -> Result<Attributes> {
+        let mut list = Vec::new();
+        self.each_full(|name, value| list.push((name.to_owned(), value.into_owned())))?;
+        Ok(Attributes(list))
+    }
+
+    /// Returns the value of the attribute with this local name.
+    pub(crate) fn attribute(&self, name: &str) -> Result<Option<String>> {
+        let mut found = None;
+        self.each(|key, value| {
+            if key == name {
+                found = Some(value.into_owned());
+            }
+        })?;
+        Ok(found)
+    }
+}
+
+/// A start tag's attributes, by full name and in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Attributes(pub(crate) Vec<(String, String)>);
+
+impl Attributes {
+    /// Returns the value of the attribute with this local name.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| local(key) == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn local(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(_, local)| local)
+}
+
+impl<R: BufRead> Document<R> {
+    /// Starts to read; `file` is for errors.
+    pub(crate) fn new(file: &str, reader: R) -> Document<R> {
+        let metered = Metered { inner: reader, position: 0, allowance: MAX_TOKEN, exceeded: false };
+        Document {
+            file: file.to_owned(),
+            reader: Reader::from_reader(metered),
+            buf: Vec::new(),
+            depth: 0,
+            rooted: false,
+            empty: false,
+            kept: None,
+            record_start: 0,
+        }
+    }
+
+    /// Returns the file's name, for errors.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Returns how many bytes were read.
+    pub(crate) fn offset(&self) -> u64 {
+        self.reader.get_ref().position
+    }
+
+    /// Reads up to the root's start tag and returns its attributes.
+    pub(crate) fn root(&mut self, expected: &'static str) -> Result<Attributes> {
+        let file = self.file.clone();
+        loop {
+            match self.next()? {
+                Token::Start(tag) if tag.name() == expected => return tag.attributes(),
+                Token::Start(tag) => {
+                    let found = tag.full_name().to_owned();
+                    return Err(Error::Root { file, found, expected });
+                }
+                Token::Text(_) => {}
+                Token::End | Token::Eof => {
+                    let within = "its XML: there is no root element".to_owned();
+                    return Err(Error::Truncated { file, within });
+                }
+            }
+        }
+    }
+
+    /// Reads the rest after the root's end, so that nothing follows unseen.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        match self.next()? {
+            Token::Eof => Ok(()),
+            Token::Start(_) | Token::End | Token::Text(_) => {
+                Err(self.ill("content after the root element"))
+            }
+        }
+    }
+
+    /// Returns the next token.
+    pub(crate) fn next(&mut self) -> Result<Token<'_>> {
+        if self.empty {
+            self.empty = false;
+            self.depth -= 1;
+            return Ok(Token::End);
+        }
+        let kind = loop {
+            match self.step()? {
+                Kind::Skip => {}
+                kind => break kind,
+            }
+        };
+        let text = self.last_text()?;
+        Ok(match kind {
+            Kind::Start { .. } => Token::Start(self.last_tag()?),
+            Kind::Text => Token::Text(BytesText::from_escaped(text).xml10_content()),
+            Kind::CData => Token::Text(text["<![CDATA[".len()..text.len() - "]]>".len()].into()),
+            Kind::Char(c) => Token::Text(Cow::Owned(c.to_string())),
+            Kind::End => Token::End,
+            Kind::Eof | Kind::Skip => Token::Eof,
+        })
+    }
+
+    /// Returns the bytes of the last event.
+    fn last_text(&self) -> Result<&str> {
+        std::str::from_utf8(&self.buf).map_err(|_| self.ill("not UTF-8"))
+    }
+
+    /// Returns the start tag that was just read.
+    fn last_tag(&self) -> Result<Tag<'_>> {
+        let text = self.last_text()?;
+        let content = text.strip_prefix('<').and_then(|text| text.strip_suffix('>'));
+        let content = content.ok_or_else(|| self.ill("no start tag"))?;
+        let content = content.strip_suffix('/').unwrap_or(content);
+        let name = content.find(is_space).unwrap_or(content.len());
+        let start = BytesStart::from_content(content, name);
+        Ok(Tag { start, file: &self.file, offset: self.offset() })
+    }
+
+    /// Reads one event into `buf` and checks everything that concerns the whole document.
+    fn step(&mut self) -> Result<Kind> {
+        self.buf.clear();
+        self.reader.get_mut().allowance = MAX_TOKEN;
+        if self.depth >= 2 && self.offset() - self.record_start > MAX_RECORD as u64 {
+            let (file, offset) = (self.file.clone(), self.offset());
+            return Err(Error::Long { file, offset, part: "a record", limit: MAX_RECORD });
+        }
+        let event = match self.reader.read_event_into(&mut self.buf) {
+            Ok(event) => event,
+            Err(source) => return Err(refusal(&self.file, self.reader.get_ref(), source)),
+        };
+        let kind = match event {
+            Event::Start(_) => Kind::Start { empty: false },
+            Event::Empty(_) => Kind::Start { empty: true },
+            Event::End(_) => Kind::End,
+            Event::Text(text) if self.depth == 0 => {
+                if !text.trim().is_empty() {
+                    return Err(self.ill("text outside the root element"));
+                }
+                Kind::Skip
+            }
+            Event::Text(_) => Kind::Text,
+            Event::CData(_) => Kind::CData,
+            Event::Comment(_) | Event::PI(_) => Kind::Skip,
+            Event::Decl(declaration) => {
+                match declaration.encoding() {
+                    None => {}
+                    Some(Ok(name)) if is_utf8(&name) => {}
+                    Some(Ok(name)) => {
+                        let reason = format!("encoding {name} is not UTF-8");
+                        return Err(self.ill(reason));
+                    }
+                    Some(Err(source)) => return Err(self.ill(source.to_string())),
+                }
+                Kind::Skip
+            }
+            Event::DocType(_) => {
+                let (file, offset) = (self.file.clone(), self.offset());
+                return Err(Error::Doctype { file, offset });
+            }
+            Event::GeneralRef(reference) => match reference.resolve_char_ref() {
+                Ok(Some(c)) => Kind::Char(c),
+                Ok(None) => {
+                    match resolve_predefined_entity(&reference).and_then(|s| s.chars().next()) {
+                        Some(c) => Kind::Char(c),
+                        None => {
+                            let entity = reference.to_string();
+                            let (file, offset) = (self.file.clone(), self.offset());
+                            return Err(Error::Entity { file, offset, entity });
+                        }
+                    }
+                }
+                Err(source) => {
+                    let reason = source.to_string();
+                    return Err(self.ill(reason));
+                }
+            },
+            Event::Eof => Kind::Eof,
+        };
+        self.count(&kind)?;
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&self.buf);
+        }
+        Ok(kind)
+    }
+
+    /// Follows the nesting.
+    fn count(&mut self, kind: &Kind) -> Result<()> {
+        let offset = self.offset();
+        match kind {
+            Kind::Start { empty } => {
+                if self.depth == 0 && self.rooted {
+                    return Err(self.ill("a second root element"));
+                }
+                self.rooted = true;
+                if self.depth <= 1 {
+                    self.record_start = offset;
+                }
+                self.depth += 1;
+                self.empty = *empty;
+                if self.depth > MAX_DEPTH {
+                    return Err(Error::Depth { file: self.file.clone(), offset, limit: MAX_DEPTH });
+                }
+            }
+            Kind::End => self.depth -= 1,
+            Kind::Eof if self.depth > 0 => {
+                let within = format!("its XML: {} elements are open at the end", self.depth);
+                return Err(Error::Truncated { file: self.file.clone(), within });
+            }
+            Kind::Char(_) if self.depth == 0 => {
+                return Err(self.ill("text outside the root element"));
+            }
+            Kind::CData if self.depth == 0 => {
+                return Err(self.ill("text outside the root element"));
+            }
+            Kind::Eof | Kind::Text | Kind::CData | Kind::Char(_) | Kind::Skip => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the text of the element whose start was just read, and reads its end.
+    ///
+    /// Elements inside are refused: a text that is cut in two is not what was meant.
+    pub(crate) fn text(&mut self) -> Result<String> {
+        let mut text = String::new();
+        loop {
+            match self.next()? {
+                Token::Text(part) => text.push_str(&part),
+                Token::End | Token::Eof => return Ok(text),
+                Token::Start(tag) => {
+                    let reason = format!("<{}> in a text", tag.full_name());
+                    return Err(self.ill(reason));
+                }
+            }
+        }
+    }
+
+    /// Reads past the end of the element whose start was just read.
+    pub(crate) fn skip(&mut self) -> Result<()> {
+        let outside = self.depth - 1;
+        while self.depth > outside {
+            self.next()?;
+        }
+        Ok(())
+    }
+
+    /// Returns an attribute of the element whose start was just read.
+    pub(crate) fn last_attribute(&self, name: &str) -> Result<Option<String>> {
+        self.last_tag()?.attribute(name)
+    }
+
+    /// Starts to keep the bytes of the element whose start was just read.
+    pub(crate) fn keep(&mut self) {
+        self.kept = Some(self.buf.clone());
+    }
+
+    /// Returns what was kept since [`Document::keep`].
+    pub(crate) fn kept(&mut self) -> Vec<u8> {
+        self.kept.take().unwrap_or_default()
+    }
+
+    /// Returns the error that the document is not well-formed here.
+    pub(crate) fn ill(&self, reason: impl Into<String>) -> Error {
+        let source = reason.into().into();
+        Error::Xml { file: self.file.clone(), offset: self.offset(), source }
+    }
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+fn is_utf8(encoding: &str) -> bool {
+    ["utf-8", "utf8", "us-ascii", "ascii"].iter().any(|name| encoding.eq_ignore_ascii_case(name))
+}
+
+fn refusal<R>(file: &str, metered: &Metered<R>, source: quick_xml::Error) -> Error {
+    let offset = metered.position;
+    if metered.exceeded {
+        let (file, part, limit) = (file.to_owned(), "a tag or text", MAX_TOKEN);
+        return Error::Long { file, offset, part, limit };
+    }
+    match source {
+        quick_xml::Error::Io(source) => match Arc::try_unwrap(source) {
+            Ok(source) => Error::from_io(file, source),
+            Err(shared) => Error::Io { file: file.to_owned(), source: shared.kind().into() },
+        },
+        source => Error::Xml { file: file.to_owned(), offset, source: Box::new(source) },
+    }
+}
+
+/// Counts bytes and ends a token that grows too long.
+struct Metered<R> {
+    inner: R,
+    position: u64,
+    allowance: usize,
+    exceeded: bool,
+}
+
+impl<R: BufRead> Read for Metered<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let read = available.len().min(buf.len());
+        buf[..read].copy_from_slice(&available[..read]);
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Metered<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.allowance == 0 {
+            self.exceeded = true;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let available = self.inner.fill_buf()?;
+        Ok(&available[..available.len().min(self.allowance)])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.position += amount as u64;
+        self.allowance = self.allowance.saturating_sub(amount);
+        self.inner.consume(amount);
+    }
+}
+
+/// Writes `text` into element content.
+pub(crate) fn escape_text(out: &mut String, text: &str) {
+    escape(out, text, |c| match c {
+        b'&' => Some("&amp;"),
+        b'<' => Some("&lt;"),
+        b'>' => Some("&gt;"),
+        b'\r' => Some("&#13;"),
+        _ => None,
+    });
+}
+
+/// Writes `text` into a value in double quotes.
+pub(crate) fn escape_attribute(out: &mut String, text: &str) {
+    escape(out, text, |c| match c {
+        b'&' => Some("&amp;"),
+        b'<' => Some("&lt;"),
+        b'>' => Some("&gt;"),
+        b'"' => Some("&quot;"),
+        b'\n' => Some("&#10;"),
+        b'\r' => Some("&#13;"),
+        b'\t' => Some("&#9;"),
+        _ => None,
+    });
+}
+
+fn escape(out: &mut String, text: &str, special: impl Fn(u8) -> Option<&'static str>) {
+    let mut from = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if let Some(replacement) = special(byte) {
+            out.push_str(&text[from..at]);
+            out.push_str(replacement);
+            from = at + 1;
+        }
+    }
+    out.push_str(&text[from..]);
+}
+
+/// Writes `<name>text</name>`, or `<name/>` for an empty text.
+pub(crate) fn element(out: &mut String, name: &str, text: &str) {
+    out.push('<');
+    out.push_str(name);
+    if text.is_empty() {
+        out.push_str("/>");
+        return;
+    }
+    out.push('>');
+    escape_text(out, text);
+    out.push_str("</");
+    out.push_str(name);
+    out.push('>');
+}
+
+/// Writes ` name="value"`.
+pub(crate) fn attribute(out: &mut String, name: &str, value: &str) {
+    out.push(' ');
+    out.push_str(name);
+    out.push_str("=\"");
+    escape_attribute(out, value);
+    out.push('"');
+}
+
+/// Returns the first character of `text` that XML cannot carry.
+pub(crate) fn forbidden(text: &str) -> Option<char> {
+    text.chars().find(|c| {
+        matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(xml: &str) -> Result<Vec<String>> {
+        let mut document = Document::new("f", xml.as_bytes());
+        let mut seen = Vec::new();
+        loop {
+            match document.next()? {
+                Token::Start(tag) => {
+                    let attributes = tag.attributes()?;
+                    seen.push(format!("<{} {:?}", tag.name(), attributes.0));
+                }
+                Token::End => seen.push(">".to_owned()),
+                Token::Text(text) => seen.push(text.into_owned()),
+                Token::Eof => return Ok(seen),
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_decoded() {
+        let seen = drain(
+            "\u{feff}<?xml version='1.0' encoding='utf-8'?><!-- c --><r:a x=\"&lt;1\"><b/>\
+             t&amp;&#65;\r\n<![CDATA[<x>]]><!-- c --></r:a >\n",
+        );
+        let want = ["<a [(\"x\", \"<1\")]", "<b []", ">", "t", "&", "A", "\n", "<x>", ">"];
+        assert_eq!(seen.unwrap(), want);
+    }
+
+    #[test]
+    fn what_is_not_one_whole_document_is_refused() {
+        let deep = "<a>".repeat(40);
+        let wide = format!("<a {}/>", (0..40).map(|n| format!("a{n}='' ")).collect::<String>());
+        let long = format!("<a x='{}'/>", "x".repeat(MAX_ATTRIBUTE + 1));
+        let huge = format!("<a x='{}'/>", "x".repeat(MAX_TOKEN));
+        for (xml, want) in [
+            ("<!DOCTYPE a><a/>", "a document type declaration is refused"),
+            ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "a document type declaration is refused"),
+            ("<a>&b;</a>", "entity &b; is not defined"),
+            ("<a b='&c;'/>", "byte"),
+            ("<a>", "truncated in its XML: 1 elements are open at the end"),
+            ("<a></b>", "byte"),
+            ("<a/><a/>", "a second root element"),
+            ("<a/>x", "text outside the root element"),
+            ("<a/>&#65;", "text outside the root element"),
+            ("<a b='1' b='2'/>", "byte"),
+            ("<a b='<'/>", "an attribute holds <"),
+            ("<a", "byte"),
+            ("<?xml version='1.0' encoding='latin1'?><a/>", "encoding latin1 is not UTF-8"),
+            (&deep, "elements nest deeper than 32"),
+            (&wide, "the number of attributes exceeds 32"),
+            (&long, "an attribute exceeds 65536"),
+            (&huge, "a tag or text exceeds 4194304"),
+        ] {
+            let error = drain(xml).expect_err(want).to_string();
+            assert!(error.starts_with("f: ") && error.contains(want), "{error}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_refused() {
+        let mut document = Document::new("f", &b"<a>\xe9</a>"[..]);
+        assert!(matches!(document.next(), Ok(Token::Start(_))));
+        assert!(matches!(document.next(), Err(Error::Xml { .. })));
+    }
+
+    #[test]
+    fn elements_are_kept_byte_for_byte() {
+        let inner = "<p a='1'  b = \"2\" >&#x41; <!-- c --><q /><![CDATA[z]]></p >";
+        let xml = format!("<r> {inner} </r>");
+        let mut document = Document::new("f", xml.as_bytes());
+        document.root("r").unwrap();
+        assert!(matches!(document.next(), Ok(Token::Text(_))));
+        assert!(matches!(document.next(), Ok(Token::Start(_))));
+        document.keep();
+        document.skip().unwrap();
+        assert_eq!(String::from_utf8(document.kept()).unwrap(), inner);
+    }
+
+    #[test]
+    fn what_is_escaped_reads_back() {
+        let nasty = "a&b<c>d\"e\nf\tg\rh'";
+        let mut xml = "<a".to_owned();
+        attribute(&mut xml, "x", nasty);
+        xml.push('>');
+        escape_text(&mut xml, nasty);
+        xml.push_str("</a>");
+        let mut document = Document::new("f", xml.as_bytes());
+        assert_eq!(document.root("a").unwrap().get("x"), Some(nasty));
+        assert_eq!(document.text().unwrap(), nasty);
+    }
+}
