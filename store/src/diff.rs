@@ -1,0 +1,152 @@
+//! What differs between two trees, path by path, in the order of the paths.
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::path::RelPath;
+use crate::transform::{Pair, merge};
+use crate::tree::{DirEntry, Entry, Nodes};
+
+/// One path that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The path.
+    pub path: RelPath,
+    /// What was there.
+    pub old: Option<Entry>,
+    /// What is there.
+    pub new: Option<Entry>,
+}
+
+impl Change {
+    /// Returns whether only mode or time differ.
+    pub fn is_metadata_only(&self) -> bool {
+        match (&self.old, &self.new) {
+            (Some(Entry::File(a)), Some(Entry::File(b))) => a.object == b.object,
+            (Some(Entry::Symlink(a)), Some(Entry::Symlink(b))) => a.target == b.target,
+            (Some(Entry::Dir(_)), Some(Entry::Dir(_))) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Calls `visit` for every path that differs; equal subtrees are skipped by their id.
+///
+/// Directories are visited when they appear, disappear or change their mode or time; everything
+/// below a directory that appears or disappears is visited too.
+pub fn diff(
+    nodes: &dyn Nodes,
+    old: Option<&DirEntry>,
+    new: Option<&DirEntry>,
+    visit: &mut dyn FnMut(Change) -> Result<()>,
+) -> Result<()> {
+    diff_below(nodes, &RelPath::ROOT, old, new, visit)
+}
+
+fn diff_below(
+    nodes: &dyn Nodes,
+    prefix: &RelPath,
+    old: Option<&DirEntry>,
+    new: Option<&DirEntry>,
+    visit: &mut dyn FnMut(Change) -> Result<()>,
+) -> Result<()> {
+    if old.map(|dir| dir.tree) == new.map(|dir| dir.tree) {
+        return Ok(());
+    }
+    let old = old.map(|dir| nodes.tree(&dir.tree)).transpose()?;
+    let new = new.map(|dir| nodes.tree(&dir.tree)).transpose()?;
+
+    let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+    for pair in merge(old.entries(), new.entries()) {
+        let (name, before, after) = match pair {
+            Pair::Left(name, entry) => (name, Some(entry), None),
+            Pair::Right(name, entry) => (name, None, Some(entry)),
+            Pair::Both(_, a, b) if a == b => continue,
+            Pair::Both(name, a, b) => (name, Some(a), Some(b)),
+        };
+        let path = prefix.join(name);
+        let dirs = (before.and_then(Entry::as_dir), after.and_then(Entry::as_dir));
+        let listed = match dirs {
+            (Some(a), Some(b)) => a.mode != b.mode || a.mtime != b.mtime,
+            _ => true,
+        };
+        if listed {
+            visit(Change { path: path.clone(), old: before.cloned(), new: after.cloned() })?;
+        }
+        if dirs.0.is_some() || dirs.1.is_some() {
+            diff_below(nodes, &path, dirs.0, dirs.1, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// How much differs between two trees: the numbers of every plan and report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// Files and symbolic links that appear.
+    pub files_added: u64,
+    /// Files and symbolic links whose content, mode or time differ.
+    pub files_changed: u64,
+    /// Files and symbolic links that disappear.
+    pub files_removed: u64,
+    /// Bytes of the files that appear or whose content differs.
+    pub bytes_added: u64,
+    /// Bytes of the files that disappear or whose content differs.
+    pub bytes_removed: u64,
+}
+
+impl Changed {
+    /// Counts one change.
+    pub fn count(&mut self, change: &Change) {
+        let file = |entry: &Option<Entry>| match entry {
+            Some(Entry::Dir(_)) | None => None,
+            Some(entry) => Some(entry.bytes()),
+        };
+        match (file(&change.old), file(&change.new)) {
+            (None, None) => {}
+            (None, Some(bytes)) => {
+                self.files_added += 1;
+                self.bytes_added += bytes;
+            }
+            (Some(bytes), None) => {
+                self.files_removed += 1;
+                self.bytes_removed += bytes;
+            }
+            (Some(before), Some(after)) => {
+                self.files_changed += 1;
+                if !change.is_metadata_only() {
+                    self.bytes_added += after;
+                    self.bytes_removed += before;
+                }
+            }
+        }
+    }
+
+    /// Counts what differs between two trees.
+    pub fn between(
+        nodes: &dyn Nodes,
+        old: Option<&DirEntry>,
+        new: Option<&DirEntry>,
+    ) -> Result<Self> {
+        let mut changed = Self::default();
+        diff(nodes, old, new, &mut |change| {
+            changed.count(&change);
+            Ok(())
+        })?;
+        Ok(changed)
+    }
+
+    /// Adds another count.
+    pub fn add(&mut self, other: &Changed) {
+        self.files_added += other.files_added;
+        self.files_changed += other.files_changed;
+        self.files_removed += other.files_removed;
+        self.bytes_added += other.bytes_added;
+        self.bytes_removed += other.bytes_removed;
+    }
+
+    /// Returns whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.files_added + self.files_changed + self.files_removed == 0
+    }
+}

@@ -1,0 +1,98 @@
+//! Named crash points: one after every durable step.
+//!
+//! In builds with debug assertions (which the tests use) `CAIRN_CRASH_AT=point[:n]` kills the
+//! process with SIGKILL at the n-th time that it reaches the point, so that nothing can run
+//! afterwards: no destructor, no flush, no signal handler. In release builds a hit is nothing.
+
+macro_rules! crash_points {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A moment after a durable step, at which a crash must be harmless.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum CrashPoint {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl CrashPoint {
+            /// Every crash point, for the crash matrix.
+            pub const ALL: &'static [CrashPoint] = &[$(CrashPoint::$variant,)*];
+
+            /// Returns the point's stable name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(CrashPoint::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+crash_points! {
+    /// The superblock is in place, the mounts have no marker yet.
+    StoreCreated = "store-created",
+    /// A mount's marker and pool directories are in place.
+    MountPrepared = "mount-prepared",
+    /// A batch has announced itself in the pool; it has placed nothing.
+    BatchOpened = "batch-opened",
+    /// One object's bytes are in a temporary file of the pool.
+    ObjectWritten = "object-written",
+    /// All temporary files of a batch are on disk, none has its name.
+    BatchSynced = "batch-synced",
+    /// One object has its name.
+    ObjectNamed = "object-named",
+    /// All objects of a batch have their names, on disk.
+    BatchNamed = "batch-named",
+    /// A pack is written and synced under its name; no operation mentions it.
+    PackWritten = "pack-written",
+    /// A view's record says that a standby tree is being built.
+    StandbyMarked = "standby-marked",
+    /// One path of a standby tree was brought forward.
+    StandbyChanged = "standby-changed",
+    /// A standby tree is complete and on disk; its record does not say so.
+    StandbySynced = "standby-synced",
+    /// A standby tree's record says complete.
+    StandbyRecorded = "standby-recorded",
+    /// The operation's temporary file is synced; it has no number.
+    OperationWritten = "operation-written",
+    /// The operation has its number: it has happened.
+    OperationLinked = "operation-linked",
+    /// The log directory is synced; the index does not know the operation.
+    OperationLogged = "operation-logged",
+    /// The index knows the operation; no view has been swapped.
+    OperationIndexed = "operation-indexed",
+    /// One view was swapped; its directory is not synced.
+    ViewSwapped = "view-swapped",
+    /// A swapped view's directory is synced; its record is from before.
+    ViewSwapSynced = "view-swap-synced",
+    /// A swapped view's record is written.
+    ViewRecorded = "view-recorded",
+    /// The next contents of the mirror lists are in temporary files.
+    ListsWritten = "lists-written",
+    /// One mirror list has been replaced.
+    ListReplaced = "list-replaced",
+}
+
+/// Dies here if this run was told to.
+#[cfg(debug_assertions)]
+pub fn hit(point: CrashPoint) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+
+    let wanted = WANTED.get_or_init(|| {
+        let text = crate::fs::env("CAIRN_CRASH_AT")?;
+        let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), nth.parse().unwrap_or(1)))
+    });
+    if let Some((name, nth)) = wanted
+        && name == point.name()
+        && SEEN.fetch_add(1, Ordering::SeqCst) + 1 == *nth
+    {
+        crate::fs::kill_self();
+    }
+}
+
+/// Does nothing: release builds have no crash points.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn hit(_point: CrashPoint) {}

@@ -1,0 +1,676 @@
+//! The only door to the file system: every system call of the store goes through here.
+//!
+//! A [`Dir`] is an open directory and the path it was opened by; the path serves messages only.
+//! All work is relative to open directories and never follows a symbolic link, so a directory
+//! that is swapped for a link during a walk is an error and not a way out of the tree.
+//! Durability: [`Dir::sync`] for one directory, [`Dir::sync_filesystem`] for a batch. The handle
+//! for the latter must be open before the batch's first write, because the kernel reports a
+//! write-back error only to descriptors that existed when it happened.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the one file that may call std::fs and the system"
+)]
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, SeekFrom, Timespec,
+    Timestamps, Uid,
+};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::path::RelPath;
+
+/// A point in time with nanoseconds, as a file carries it: seconds since 1970, may be negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time {
+    /// Seconds since 1970-01-01T00:00:00Z.
+    pub secs: i64,
+    /// Nanoseconds, below 10⁹.
+    pub nanos: u32,
+}
+
+/// What kind of thing a directory entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Symlink,
+    /// Anything else, with its name for messages.
+    Other(&'static str),
+}
+
+/// What `lstat` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The kind.
+    pub kind: Kind,
+    /// Permission bits, 12 of them.
+    pub mode: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Last change of the content.
+    pub mtime: Time,
+    /// Last change of the inode.
+    pub ctime: Time,
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Number of names.
+    pub nlink: u64,
+    /// Owning user.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Allocated 512-byte blocks.
+    pub blocks: u64,
+}
+
+impl Stat {
+    fn new(st: &rustix::fs::Stat) -> Self {
+        let kind = match FileType::from_raw_mode(st.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Dir,
+            FileType::Symlink => Kind::Symlink,
+            FileType::Fifo => Kind::Other("fifo"),
+            FileType::Socket => Kind::Other("socket"),
+            FileType::CharacterDevice => Kind::Other("character device"),
+            FileType::BlockDevice => Kind::Other("block device"),
+            _ => Kind::Other("file of unknown kind"),
+        };
+        Self {
+            kind,
+            mode: st.st_mode & 0o7777,
+            size: st.st_size as u64,
+            mtime: Time { secs: st.st_mtime, nanos: st.st_mtime_nsec as u32 },
+            ctime: Time { secs: st.st_ctime, nanos: st.st_ctime_nsec as u32 },
+            dev: st.st_dev,
+            ino: st.st_ino,
+            nlink: st.st_nlink as u64,
+            uid: st.st_uid,
+            gid: st.st_gid,
+            blocks: st.st_blocks as u64,
+        }
+    }
+
+    /// Returns whether the file has holes worth skipping.
+    pub fn is_sparse(&self) -> bool {
+        self.blocks.saturating_mul(512) + 4096 < self.size
+    }
+}
+
+/// Whether a file system call may replace what is at the new name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// An existing file is replaced.
+    Yes,
+    /// An existing file is an error (`EEXIST`).
+    No,
+}
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+fn io_error(op: &'static str, path: PathBuf, errno: Errno) -> Error {
+    Error::Io { op, path, source: errno.into() }
+}
+
+const DIR_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+impl Dir {
+    /// Opens a directory by its path; symbolic links in the path are followed.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|e| io_error("open directory", path.to_owned(), e))?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// Returns the path that this directory was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the path of an entry, for messages.
+    pub fn path_of(&self, name: &[u8]) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name))
+    }
+
+    fn fail<T>(&self, op: &'static str, name: &[u8], result: rustix::io::Result<T>) -> Result<T> {
+        result.map_err(|e| io_error(op, self.path_of(name), e))
+    }
+
+    /// Opens a directory in this one; a symbolic link is an error.
+    pub fn dir(&self, name: &[u8]) -> Result<Dir> {
+        let fd = self.fail(
+            "open directory",
+            name,
+            rustix::fs::openat(&self.fd, name, DIR_FLAGS, Mode::empty()),
+        )?;
+        Ok(Dir { fd, path: self.path_of(name) })
+    }
+
+    /// Opens a directory some levels below, one component at a time and never through a link.
+    pub fn dir_at(&self, path: &RelPath) -> Result<Dir> {
+        let mut dir = self.try_clone()?;
+        for name in path.names() {
+            dir = dir.dir(name)?;
+        }
+        Ok(dir)
+    }
+
+    /// Opens a directory some levels below and creates what is missing, with mode 0755.
+    pub fn make_dir_at(&self, path: &RelPath) -> Result<Dir> {
+        let mut dir = self.try_clone()?;
+        for name in path.names() {
+            dir.make_dir(name, 0o755)?;
+            dir = dir.dir(name)?;
+        }
+        Ok(dir)
+    }
+
+    /// Duplicates the handle.
+    pub fn try_clone(&self) -> Result<Dir> {
+        let fd = self.fd.try_clone().map_err(|source| Error::Io {
+            op: "duplicate",
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(Dir { fd, path: self.path.clone() })
+    }
+
+    /// Opens this directory once more: an open file description of its own, which hears of
+    /// write-back errors from now on.
+    pub fn try_clone_open(&self) -> Result<Dir> {
+        self.dir(b".").map(|dir| Dir { fd: dir.fd, path: self.path.clone() })
+    }
+
+    /// Lists the names in this directory, without `.` and `..`, in the directory's own order.
+    pub fn names(&self) -> Result<Vec<Box<[u8]>>> {
+        let mut names = Vec::new();
+        let entries = self.fail("list", b"", rustix::fs::Dir::read_from(&self.fd))?;
+        for entry in entries {
+            let entry = self.fail("list", b"", entry)?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.into());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Returns what `lstat` says of this directory itself.
+    pub fn stat_self(&self) -> Result<Stat> {
+        self.fail("stat", b"", rustix::fs::fstat(&self.fd)).map(|st| Stat::new(&st))
+    }
+
+    /// Returns what `lstat` says of an entry.
+    pub fn stat(&self, name: &[u8]) -> Result<Stat> {
+        self.fail("stat", name, rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
+            .map(|st| Stat::new(&st))
+    }
+
+    /// Returns what `lstat` says of an entry, or nothing if it is not there.
+    pub fn try_stat(&self, name: &[u8]) -> Result<Option<Stat>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(st) => Ok(Some(Stat::new(&st))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(io_error("stat", self.path_of(name), errno)),
+        }
+    }
+
+    /// Returns whether an entry leads to something, following symbolic links.
+    pub fn leads_somewhere(&self, name: &[u8]) -> bool {
+        rustix::fs::statat(&self.fd, name, AtFlags::empty()).is_ok()
+    }
+
+    /// Opens a regular file for reading; a link is an error, a fifo does not block.
+    pub fn open_file(&self, name: &[u8]) -> Result<OpenFile> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd =
+            self.fail("open", name, rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        Ok(OpenFile { file: File::from(fd), path: self.path_of(name) })
+    }
+
+    /// Creates a file that must not exist, for reading and writing, with mode 0600.
+    pub fn create(&self, name: &[u8]) -> Result<OpenFile> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let fd = self.fail("create", name, rustix::fs::openat(&self.fd, name, flags, mode))?;
+        Ok(OpenFile { file: File::from(fd), path: self.path_of(name) })
+    }
+
+    /// Opens a lock file, creating it with mode 0600 where it is missing.
+    pub fn lock_file(&self, name: &[u8]) -> Result<OpenFile> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let fd = self.fail("open lock", name, rustix::fs::openat(&self.fd, name, flags, mode))?;
+        Ok(OpenFile { file: File::from(fd), path: self.path_of(name) })
+    }
+
+    /// Reads a whole small file.
+    pub fn read(&self, name: &[u8]) -> Result<Vec<u8>> {
+        let mut file = self.open_file(name)?;
+        let mut bytes = Vec::new();
+        file.file
+            .read_to_end(&mut bytes)
+            .map_err(|source| Error::Io { op: "read", path: self.path_of(name), source })?;
+        Ok(bytes)
+    }
+
+    /// Reads a whole small file, or nothing if it is not there.
+    pub fn try_read(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        match self.read(name) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces a small file durably: temporary file, fsync, rename, fsync of the directory.
+    pub fn replace(&self, name: &[u8], bytes: &[u8], mode: u32) -> Result<()> {
+        let temp = [b".", name, b".", std::process::id().to_string().as_bytes(), b".tmp"].concat();
+        self.remove_if_there(&temp)?;
+        let mut file = self.create(&temp)?;
+        file.write_all(bytes)?;
+        file.set_mode(mode)?;
+        file.sync()?;
+        self.rename(&temp, self, name, Replace::Yes)?;
+        self.sync()
+    }
+
+    /// Creates a directory with exactly this mode; one that exists is left as it is.
+    /// Returns whether it was created.
+    pub fn make_dir(&self, name: &[u8], mode: u32) -> Result<bool> {
+        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => {
+                // The process's umask took bits away; put them back.
+                self.set_mode_of(name, mode)?;
+                Ok(true)
+            }
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(io_error("create directory", self.path_of(name), errno)),
+        }
+    }
+
+    /// Sets the permission bits of an entry that is not a symbolic link.
+    pub fn set_mode_of(&self, name: &[u8], mode: u32) -> Result<()> {
+        let result =
+            rustix::fs::chmodat(&self.fd, name, Mode::from_raw_mode(mode), AtFlags::empty());
+        self.fail("change mode", name, result)
+    }
+
+    /// Sets the permission bits of this directory.
+    pub fn set_mode(&self, mode: u32) -> Result<()> {
+        self.fail("change mode", b"", rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode)))
+    }
+
+    /// Sets an entry's owner, of a symbolic link its own.
+    pub fn set_owner_of(&self, name: &[u8], (uid, gid): (u32, u32)) -> Result<()> {
+        let result = rustix::fs::chownat(
+            &self.fd,
+            name,
+            Some(Uid::from_raw(uid)),
+            Some(Gid::from_raw(gid)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        );
+        self.fail("change owner", name, result)
+    }
+
+    /// Sets this directory's owner.
+    pub fn set_owner(&self, (uid, gid): (u32, u32)) -> Result<()> {
+        let result =
+            rustix::fs::fchown(&self.fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        self.fail("change owner", b"", result)
+    }
+
+    /// Sets an entry's modification time, of a symbolic link its own.
+    pub fn set_mtime_of(&self, name: &[u8], mtime: Time) -> Result<()> {
+        let result =
+            rustix::fs::utimensat(&self.fd, name, &timestamps(mtime), AtFlags::SYMLINK_NOFOLLOW);
+        self.fail("set time", name, result)
+    }
+
+    /// Sets this directory's modification time.
+    pub fn set_mtime(&self, mtime: Time) -> Result<()> {
+        self.fail("set time", b"", rustix::fs::futimens(&self.fd, &timestamps(mtime)))
+    }
+
+    /// Creates a symbolic link.
+    pub fn symlink(&self, target: &[u8], name: &[u8]) -> Result<()> {
+        self.fail("create link", name, rustix::fs::symlinkat(target, &self.fd, name))
+    }
+
+    /// Reads a symbolic link.
+    pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
+        let target = rustix::fs::readlinkat(&self.fd, name, Vec::new());
+        self.fail("read link", name, target).map(|text| text.into_bytes())
+    }
+
+    /// Gives an entry a second name. An existing name is `EEXIST`, nothing else is promised
+    /// everywhere, NFS included.
+    pub fn link(&self, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<()> {
+        let result = rustix::fs::linkat(&self.fd, name, &to.fd, new_name, AtFlags::empty());
+        to.fail("link", new_name, result)
+    }
+
+    /// Renames an entry.
+    pub fn rename(&self, name: &[u8], to: &Dir, new_name: &[u8], replace: Replace) -> Result<()> {
+        let result = match replace {
+            Replace::Yes => rustix::fs::renameat(&self.fd, name, &to.fd, new_name),
+            Replace::No => rustix::fs::renameat_with(
+                &self.fd,
+                name,
+                &to.fd,
+                new_name,
+                RenameFlags::NOREPLACE,
+            ),
+        };
+        to.fail("rename", new_name, result)
+    }
+
+    /// Exchanges two entries in one step.
+    pub fn exchange(&self, name: &[u8], other: &Dir, other_name: &[u8]) -> Result<()> {
+        let result = rustix::fs::renameat_with(
+            &self.fd,
+            name,
+            &other.fd,
+            other_name,
+            RenameFlags::EXCHANGE,
+        );
+        other.fail("exchange", other_name, result)
+    }
+
+    /// Removes a file or a symbolic link.
+    pub fn remove(&self, name: &[u8]) -> Result<()> {
+        self.fail("remove", name, rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()))
+    }
+
+    /// Removes a file or a symbolic link if it is there; returns whether it was.
+    pub fn remove_if_there(&self, name: &[u8]) -> Result<bool> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(io_error("remove", self.path_of(name), errno)),
+        }
+    }
+
+    /// Removes an empty directory.
+    pub fn remove_dir(&self, name: &[u8]) -> Result<()> {
+        self.fail("remove directory", name, rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
+    }
+
+    /// Removes an entry and everything below it; nothing there is fine.
+    pub fn remove_all(&self, name: &[u8]) -> Result<()> {
+        let Some(stat) = self.try_stat(name)? else { return Ok(()) };
+        if stat.kind != Kind::Dir {
+            return self.remove_if_there(name).map(drop);
+        }
+        let dir = self.dir(name)?;
+        for child in dir.names()? {
+            // Removing by the cheaper guess first saves a stat per file.
+            match rustix::fs::unlinkat(&dir.fd, &*child, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR | Errno::PERM) => dir.remove_all(&child)?,
+                Err(errno) => return Err(io_error("remove", dir.path_of(&child), errno)),
+            }
+        }
+        self.remove_dir(name)
+    }
+
+    /// Flushes this directory's entries to disk.
+    pub fn sync(&self) -> Result<()> {
+        self.fail("sync", b"", rustix::fs::fsync(&self.fd))
+    }
+
+    /// Flushes the whole file system that this directory is on, and reports write-back errors
+    /// since the handle was opened.
+    pub fn sync_filesystem(&self) -> Result<()> {
+        self.fail("sync filesystem", b"", rustix::fs::syncfs(&self.fd))
+    }
+
+    /// Returns the bytes and inodes that are free for an unprivileged user.
+    pub fn free(&self) -> Result<(u64, u64)> {
+        let st = self.fail("stat filesystem", b"", rustix::fs::fstatvfs(&self.fd))?;
+        Ok((st.f_bavail.saturating_mul(st.f_frsize), st.f_favail))
+    }
+}
+
+fn timestamps(mtime: Time) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// An open file and its path.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl OpenFile {
+    fn fail<T>(&self, op: &'static str, result: rustix::io::Result<T>) -> Result<T> {
+        result.map_err(|e| io_error(op, self.path.clone(), e))
+    }
+
+    fn fail_io<T>(&self, op: &'static str, result: io::Result<T>) -> Result<T> {
+        result.map_err(|source| Error::Io { op, path: self.path.clone(), source })
+    }
+
+    /// Returns the path that the file was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns what `fstat` says.
+    pub fn stat(&self) -> Result<Stat> {
+        self.fail("stat", rustix::fs::fstat(&self.file)).map(|st| Stat::new(&st))
+    }
+
+    /// Reads up to the buffer's length; 0 at the end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let result = loop {
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        self.fail_io("read", result)
+    }
+
+    /// Reads exactly this many bytes at an offset.
+    pub fn read_exact_at(&self, len: usize, offset: u64) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let result = std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut bytes, offset);
+        self.fail_io("read", result)?;
+        Ok(bytes)
+    }
+
+    /// Writes all bytes.
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+        let result = self.file.write_all(bytes);
+        self.fail_io("write", result)
+    }
+
+    /// Sets the length; a longer file ends in a hole.
+    pub fn set_len(&self, len: u64) -> Result<()> {
+        self.fail("set length", rustix::fs::ftruncate(&self.file, len))
+    }
+
+    /// Moves to an absolute offset.
+    pub fn seek(&self, offset: u64) -> Result<()> {
+        self.fail("seek", rustix::fs::seek(&self.file, SeekFrom::Start(offset))).map(drop)
+    }
+
+    /// Returns the next stretch of data at or after `offset` as (start, end); nothing when only
+    /// a hole follows.
+    pub fn next_data(&self, offset: u64, size: u64) -> Result<Option<(u64, u64)>> {
+        let start = match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            // A file system without holes: all is data.
+            Err(Errno::INVAL) => return Ok((offset < size).then_some((offset, size))),
+            Err(errno) => return self.fail("seek", Err(errno)),
+        };
+        let end = self.fail("seek", rustix::fs::seek(&self.file, SeekFrom::Hole(start)))?;
+        Ok(Some((start, end)))
+    }
+
+    /// Shares the source's blocks; fails where the file system cannot.
+    pub fn reflink_from(&self, source: &OpenFile) -> io::Result<()> {
+        reflink_copy::reflink_file(&source.file, &self.file)
+    }
+
+    /// Sets the permission bits.
+    pub fn set_mode(&self, mode: u32) -> Result<()> {
+        self.fail("change mode", rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode)))
+    }
+
+    /// Sets the owner.
+    pub fn set_owner(&self, (uid, gid): (u32, u32)) -> Result<()> {
+        let result =
+            rustix::fs::fchown(&self.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        self.fail("change owner", result)
+    }
+
+    /// Sets the modification time.
+    pub fn set_mtime(&self, mtime: Time) -> Result<()> {
+        self.fail("set time", rustix::fs::futimens(&self.file, &timestamps(mtime)))
+    }
+
+    /// Flushes content and metadata to disk.
+    pub fn sync(&self) -> Result<()> {
+        self.fail("sync", rustix::fs::fsync(&self.file))
+    }
+
+    /// Tries to take the file's lock without waiting; returns whether it was free.
+    pub fn try_lock(&self, kind: LockKind) -> Result<bool> {
+        let operation = match kind {
+            LockKind::Shared => FlockOperation::NonBlockingLockShared,
+            LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
+        };
+        match rustix::fs::flock(self.file.as_fd(), operation) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => self.fail("lock", Err(errno)),
+        }
+    }
+
+    /// Maps the file for reading. The caller vouches that nobody truncates it meanwhile: it is
+    /// a file of the store's own that is complete and never changed.
+    #[expect(unsafe_code, reason = "mmap; sound because packs and clones are never changed")]
+    pub fn map(&self) -> Result<memmap2::Mmap> {
+        // SAFETY: only files that the store itself wrote under private names, and that no code
+        // of it modifies after they are complete, are mapped; never a file of a compose.
+        let map = unsafe { memmap2::Mmap::map(&self.file) };
+        self.fail_io("map", map)
+    }
+
+    /// Returns a plain file handle, for readers that want `std::io::Read`.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+}
+
+/// How a lock is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// Many holders at once.
+    Shared,
+    /// One holder.
+    Exclusive,
+}
+
+/// Creates a directory and its parents if they are missing, with mode 0755.
+pub fn make_dirs(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|source| Error::Io {
+        op: "create directory",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Returns a path without symbolic links, `.` and `..`.
+pub fn canonical(path: &Path) -> Result<PathBuf> {
+    std::fs::canonicalize(path).map_err(|source| Error::Io {
+        op: "resolve",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Returns an environment variable, if it is set and text.
+pub fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Returns the user's name for the log, and in brackets who became it through sudo.
+pub fn user_name() -> String {
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    // The file that every system has; a directory service's users are logged by number.
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    let name = name.unwrap_or(uid);
+    match env("SUDO_USER") {
+        Some(sudo) if sudo != name => format!("{name} ({sudo})"),
+        _ => name,
+    }
+}
+
+/// Returns the machine's name, for the log.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Kills this process in a way that nothing can catch.
+#[cfg(debug_assertions)]
+pub fn kill_self() {
+    let _ = rustix::process::kill_process(
+        rustix::process::getpid(),
+        rustix::process::Signal::KILL,
+    );
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Raises the limit of open files to what the system allows, so that deep trees can be walked.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Fills a buffer with random bytes for names that must be unique.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| io_error("read random bytes", PathBuf::from("/dev/urandom"), e))?;
+    Ok(bytes)
+}
+
+/// Returns 32 random hex digits.
+pub fn hex_random() -> Result<String> {
+    Ok(crate::id::hex(&random::<16>()?))
+}

@@ -1,0 +1,434 @@
+//! The index: what the log and the packs say, in a form that is quick to ask.
+//!
+//! `index.redb` is derived. It may be deleted at any time; the next command reads the log again.
+//! It is opened in redb's multi-process mode, so readers answer while a writer commits, and every
+//! write is one short transaction. Only the inode cache holds something that the log does not
+//! know, and losing that costs time and nothing else.
+
+use std::path::Path;
+
+use redb::{
+    ConcurrencyMode, Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
+    TableDefinition, WriteTransaction,
+};
+
+use crate::error::{Error, Result};
+use crate::fs::Time;
+use crate::id::{ObjectId, OperationId, PackId, SnapshotId};
+use crate::log::{Head, Operation};
+use crate::pack::{NodeId, Place};
+use crate::refs::RefName;
+
+/// Bumped when a table changes its shape: an index of another version is rebuilt.
+const VERSION: u64 = 1;
+/// How much of the index redb may keep in memory, in bytes.
+const CACHE: usize = 16 << 20;
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// ref → snapshot, operation number.
+const REFS: TableDefinition<&str, (&[u8; 32], u64)> = TableDefinition::new("refs");
+/// (ref, operation number) → snapshot, or nothing where the ref was removed.
+const HISTORY: TableDefinition<(&str, u64), Option<&[u8; 32]>> = TableDefinition::new("history");
+/// tree → pack, offset, length.
+const TREES: TableDefinition<&[u8; 32], (u32, u64, u32)> = TableDefinition::new("trees");
+/// snapshot → pack, offset, length.
+const SNAPSHOTS: TableDefinition<&[u8; 32], (u32, u64, u32)> = TableDefinition::new("snapshots");
+/// pack's number in this index → pack.
+const PACKS: TableDefinition<u32, &[u8; 32]> = TableDefinition::new("packs");
+/// (device, inode) → an [`Inode`] in fixed layout.
+const INODES: TableDefinition<(u64, u64), &[u8; INODE_LEN]> = TableDefinition::new("inodes");
+/// object and digest's name → digest.
+const DIGESTS: TableDefinition<(&[u8; 32], &str), &[u8]> = TableDefinition::new("digests");
+
+const INODE_LEN: usize = 72;
+
+/// What is remembered of a file of a compose: enough to know it again without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inode {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Time,
+    /// Change time, after everything that we did to the inode ourselves.
+    pub ctime: Time,
+    /// The content.
+    pub object: ObjectId,
+    /// The pool that holds the object, by the first bytes of the mount's id.
+    pub pool: u64,
+}
+
+impl Inode {
+    fn encode(&self) -> [u8; INODE_LEN] {
+        let mut out = [0; INODE_LEN];
+        out[0..8].copy_from_slice(&self.size.to_le_bytes());
+        out[8..16].copy_from_slice(&self.mtime.secs.to_le_bytes());
+        out[16..20].copy_from_slice(&self.mtime.nanos.to_le_bytes());
+        out[20..28].copy_from_slice(&self.ctime.secs.to_le_bytes());
+        out[28..32].copy_from_slice(&self.ctime.nanos.to_le_bytes());
+        out[32..64].copy_from_slice(self.object.as_bytes());
+        out[64..72].copy_from_slice(&self.pool.to_le_bytes());
+        out
+    }
+
+    fn decode(dev: u64, ino: u64, bytes: &[u8; INODE_LEN]) -> Self {
+        fn at<const N: usize>(bytes: &[u8; INODE_LEN], offset: usize) -> [u8; N] {
+            let mut out = [0; N];
+            out.copy_from_slice(&bytes[offset..offset + N]);
+            out
+        }
+        let time = |offset| Time {
+            secs: i64::from_le_bytes(at(bytes, offset)),
+            nanos: u32::from_le_bytes(at(bytes, offset + 8)),
+        };
+        Self {
+            dev,
+            ino,
+            size: u64::from_le_bytes(at(bytes, 0)),
+            mtime: time(8),
+            ctime: time(20),
+            object: ObjectId::from_bytes(at(bytes, 32)),
+            pool: u64::from_le_bytes(at(bytes, 64)),
+        }
+    }
+}
+
+enum Handle {
+    Write(Database),
+    Read(ReadOnlyDatabase),
+}
+
+/// An open index.
+pub struct Index {
+    handle: Handle,
+}
+
+/// One transaction that reads; it sees one state of the index however long it lives.
+pub struct View {
+    txn: ReadTransaction,
+}
+
+fn damaged(error: impl std::fmt::Display) -> Error {
+    Error::corrupt("index.redb", error.to_string())
+}
+
+impl Index {
+    /// Opens an index, or creates an empty one.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the file is not a sound index of this version; the caller
+    /// removes it and builds it again.
+    pub fn open(path: &Path) -> Result<Self> {
+        // redb documents that opening an altered file may panic; here that is a damaged index.
+        let opened = std::panic::catch_unwind(|| Self::open_database(path))
+            .unwrap_or_else(|_| Err(damaged("opening it failed badly")));
+        let index = opened?;
+        index.check_version()?;
+        Ok(index)
+    }
+
+    fn open_database(path: &Path) -> Result<Self> {
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(CACHE).set_concurrency_mode(ConcurrencyMode::MultiWriter);
+        match builder.create(path) {
+            Ok(database) => Ok(Self { handle: Handle::Write(database) }),
+            // A reader without write permission may still ask.
+            Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                let database = builder.open_read_only(path).map_err(|source| Error::Io {
+                    op: "open index",
+                    path: path.to_owned(),
+                    source: std::io::Error::other(source),
+                })?;
+                Ok(Self { handle: Handle::Read(database) })
+            }
+            Err(redb::DatabaseError::Storage(redb::StorageError::Io(source))) => {
+                Err(Error::Io { op: "open index", path: path.to_owned(), source })
+            }
+            Err(error) => Err(damaged(error)),
+        }
+    }
+
+    fn check_version(&self) -> Result<()> {
+        let view = self.view()?;
+        match view.meta("version")? {
+            Some(bytes) if bytes == VERSION.to_le_bytes() => Ok(()),
+            Some(_) => Err(damaged("it was written by another version")),
+            None => match &self.handle {
+                Handle::Write(_) => self.create_tables(),
+                Handle::Read(_) => Err(damaged("it is empty")),
+            },
+        }
+    }
+
+    fn create_tables(&self) -> Result<()> {
+        self.write(|txn| {
+            txn.open_table(REFS).map_err(damaged)?;
+            txn.open_table(HISTORY).map_err(damaged)?;
+            txn.open_table(TREES).map_err(damaged)?;
+            txn.open_table(SNAPSHOTS).map_err(damaged)?;
+            txn.open_table(PACKS).map_err(damaged)?;
+            txn.open_table(INODES).map_err(damaged)?;
+            txn.open_table(DIGESTS).map_err(damaged)?;
+            let mut meta = txn.open_table(META).map_err(damaged)?;
+            meta.insert("version", VERSION.to_le_bytes().as_slice()).map_err(damaged)?;
+            Ok(())
+        })
+    }
+
+    /// Starts to read.
+    pub fn view(&self) -> Result<View> {
+        let txn = match &self.handle {
+            Handle::Write(database) => database.begin_read(),
+            Handle::Read(database) => database.begin_read(),
+        };
+        Ok(View { txn: txn.map_err(damaged)? })
+    }
+
+    fn write(&self, work: impl FnOnce(&WriteTransaction) -> Result<()>) -> Result<()> {
+        let Handle::Write(database) = &self.handle else {
+            return Err(damaged("it may only be read by this user"));
+        };
+        let txn = database.begin_write().map_err(damaged)?;
+        work(&txn)?;
+        txn.commit().map_err(damaged)
+    }
+
+    /// Returns whether this process may write.
+    pub fn is_writable(&self) -> bool {
+        matches!(self.handle, Handle::Write(_))
+    }
+
+    /// Takes in operations that follow what the index knows, and files that were read.
+    ///
+    /// Operations that it knows already are skipped: another process may have been faster.
+    pub fn advance(
+        &self,
+        operations: &[(OperationId, Operation)],
+        contents: &[(PackId, Vec<(NodeId, Place)>)],
+        inodes: &[Inode],
+    ) -> Result<()> {
+        self.write(|txn| {
+            let mut meta = txn.open_table(META).map_err(damaged)?;
+            let mut known = match meta.get("head").map_err(damaged)? {
+                Some(bytes) => decode_head(bytes.value())?.map_or(0, |head| head.number),
+                None => 0,
+            };
+            add_packs(txn, contents)?;
+            for (id, operation) in operations {
+                if operation.number != known + 1 {
+                    continue;
+                }
+                add_operation(txn, operation)?;
+                known = operation.number;
+                let mut head = [0; 40];
+                head[..8].copy_from_slice(&known.to_le_bytes());
+                head[8..].copy_from_slice(id.as_bytes());
+                meta.insert("head", head.as_slice()).map_err(damaged)?;
+            }
+            let mut table = txn.open_table(INODES).map_err(damaged)?;
+            for inode in inodes {
+                table.insert((inode.dev, inode.ino), &inode.encode()).map_err(damaged)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Remembers digests of objects under a name such as `sha256`.
+    pub fn add_digests(&self, name: &str, digests: &[(ObjectId, Vec<u8>)]) -> Result<()> {
+        self.write(|txn| {
+            let mut table = txn.open_table(DIGESTS).map_err(damaged)?;
+            for (object, digest) in digests {
+                table.insert((object.as_bytes(), name), digest.as_slice()).map_err(damaged)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn add_packs(txn: &WriteTransaction, contents: &[(PackId, Vec<(NodeId, Place)>)]) -> Result<()> {
+    let mut packs = txn.open_table(PACKS).map_err(damaged)?;
+    let mut trees = txn.open_table(TREES).map_err(damaged)?;
+    let mut snapshots = txn.open_table(SNAPSHOTS).map_err(damaged)?;
+    for (pack, places) in contents {
+        let number = packs.last().map_err(damaged)?.map_or(0, |(number, _)| number.value() + 1);
+        packs.insert(number, pack.as_bytes()).map_err(damaged)?;
+        for (id, place) in places {
+            let value = (number, place.offset, place.len);
+            match id {
+                NodeId::Tree(id) => trees.insert(id.as_bytes(), value).map_err(damaged)?,
+                NodeId::Snapshot(id) => snapshots.insert(id.as_bytes(), value).map_err(damaged)?,
+            };
+        }
+    }
+    Ok(())
+}
+
+fn add_operation(txn: &WriteTransaction, operation: &Operation) -> Result<()> {
+    let mut refs = txn.open_table(REFS).map_err(damaged)?;
+    let mut history = txn.open_table(HISTORY).map_err(damaged)?;
+    for edit in &operation.edits {
+        let name = edit.name.as_str();
+        let new = edit.new.as_ref().map(SnapshotId::as_bytes);
+        match new {
+            Some(new) => drop(refs.insert(name, (new, operation.number)).map_err(damaged)?),
+            None => drop(refs.remove(name).map_err(damaged)?),
+        }
+        history.insert((name, operation.number), new).map_err(damaged)?;
+    }
+    Ok(())
+}
+
+fn decode_head(bytes: &[u8]) -> Result<Option<Head>> {
+    let (number, id) = bytes.split_first_chunk::<8>().ok_or_else(|| damaged("head is short"))?;
+    let id = <[u8; 32]>::try_from(id).map_err(|_| damaged("head is short"))?;
+    Ok(Some(Head { number: u64::from_le_bytes(*number), id: OperationId::from_bytes(id) }))
+}
+
+/// What a ref names and since which operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefState {
+    /// The ref.
+    pub name: RefName,
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The operation that moved it here.
+    pub operation: u64,
+}
+
+impl View {
+    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        match self.txn.open_table(META) {
+            Ok(table) => Ok(table.get(key).map_err(damaged)?.map(|value| value.value().to_vec())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(damaged(error)),
+        }
+    }
+
+    /// Returns the last operation that the index knows.
+    pub fn head(&self) -> Result<Option<Head>> {
+        self.meta("head")?.map_or(Ok(None), |bytes| decode_head(&bytes))
+    }
+
+    /// Returns what a ref names.
+    pub fn get_ref(&self, name: &RefName) -> Result<Option<RefState>> {
+        let table = self.txn.open_table(REFS).map_err(damaged)?;
+        let found = table.get(name.as_str()).map_err(damaged)?;
+        Ok(found.map(|value| {
+            let (id, operation) = value.value();
+            RefState { name: name.clone(), snapshot: SnapshotId::from_bytes(*id), operation }
+        }))
+    }
+
+    /// Returns every ref, by name.
+    pub fn refs(&self) -> Result<Vec<RefState>> {
+        let table = self.txn.open_table(REFS).map_err(damaged)?;
+        let mut refs = Vec::new();
+        for row in table.iter().map_err(damaged)? {
+            let (name, value) = row.map_err(damaged)?;
+            let (id, operation) = value.value();
+            refs.push(RefState {
+                name: RefName::new(name.value()).map_err(damaged)?,
+                snapshot: SnapshotId::from_bytes(*id),
+                operation,
+            });
+        }
+        Ok(refs)
+    }
+
+    /// Returns the operations that moved a ref and what it named after each, newest first.
+    pub fn history(&self, name: &RefName) -> Result<Vec<(u64, Option<SnapshotId>)>> {
+        let table = self.txn.open_table(HISTORY).map_err(damaged)?;
+        let range = (name.as_str(), 0)..=(name.as_str(), u64::MAX);
+        let mut moves = Vec::new();
+        for row in table.range(range).map_err(damaged)?.rev() {
+            let (key, value) = row.map_err(damaged)?;
+            moves.push((key.value().1, value.value().map(|id| SnapshotId::from_bytes(*id))));
+        }
+        Ok(moves)
+    }
+
+    /// Returns where a node is.
+    pub fn node(&self, id: &NodeId) -> Result<Option<(PackId, Place)>> {
+        let (table, raw) = match id {
+            NodeId::Tree(id) => (self.txn.open_table(TREES), id.as_bytes()),
+            NodeId::Snapshot(id) => (self.txn.open_table(SNAPSHOTS), id.as_bytes()),
+        };
+        let Some(value) = table.map_err(damaged)?.get(raw).map_err(damaged)? else {
+            return Ok(None);
+        };
+        let (number, offset, len) = value.value();
+        let packs = self.txn.open_table(PACKS).map_err(damaged)?;
+        let pack = packs.get(number).map_err(damaged)?;
+        let pack = pack.ok_or_else(|| damaged("a node is in a pack that it does not list"))?;
+        Ok(Some((PackId::from_bytes(*pack.value()), Place { offset, len })))
+    }
+
+    /// Returns up to two snapshots whose id begins with these hex digits.
+    pub fn snapshots_with_prefix(&self, prefix: &str) -> Result<Vec<SnapshotId>> {
+        let table = self.txn.open_table(SNAPSHOTS).map_err(damaged)?;
+        let low = format!("{prefix:0<64}");
+        let high = format!("{prefix:f<64}");
+        let (Some(low), Some(high)) = (SnapshotId::from_hex(&low), SnapshotId::from_hex(&high))
+        else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        let range = low.as_bytes()..=high.as_bytes();
+        for row in table.range::<&[u8; 32]>(range).map_err(damaged)?.take(2) {
+            found.push(SnapshotId::from_bytes(*row.map_err(damaged)?.0.value()));
+        }
+        Ok(found)
+    }
+
+    /// Returns a reader of the inode cache.
+    pub fn inodes(&self) -> Result<Inodes> {
+        Ok(Inodes { table: self.txn.open_table(INODES).map_err(damaged)? })
+    }
+
+    /// Returns a digest of an object, if it was ever computed.
+    pub fn digest(&self, object: &ObjectId, name: &str) -> Result<Option<Vec<u8>>> {
+        let table = self.txn.open_table(DIGESTS).map_err(damaged)?;
+        let found = table.get((object.as_bytes(), name)).map_err(damaged)?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+}
+
+/// The inode cache, open for many questions.
+pub struct Inodes {
+    table: redb::ReadOnlyTable<(u64, u64), &'static [u8; INODE_LEN]>,
+}
+
+impl Inodes {
+    /// Returns what is remembered of a file.
+    pub fn get(&self, dev: u64, ino: u64) -> Result<Option<Inode>> {
+        let found = self.table.get((dev, ino)).map_err(damaged)?;
+        Ok(found.map(|value| Inode::decode(dev, ino, value.value())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inode_reads_back_as_it_was_written() {
+        let inode = Inode {
+            dev: 1,
+            ino: 2,
+            size: 3,
+            mtime: Time { secs: -4, nanos: 5 },
+            ctime: Time { secs: 6, nanos: 7 },
+            object: ObjectId::of(b"8"),
+            pool: 9,
+        };
+        assert_eq!(Inode::decode(1, 2, &inode.encode()), inode);
+    }
+}

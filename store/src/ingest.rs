@@ -1,0 +1,447 @@
+//! Ingest: a directory becomes objects and a tree.
+//!
+//! Three passes, each parallel: a walk by open directories that stats every entry; one question
+//! to the inode cache per file; one read per file that the cache does not know, however many
+//! names it has. What is read is checked to be the same before and after. Nothing is visible
+//! until the caller commits the tree; objects without a tree are found by the garbage collection.
+
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::fs::{Dir, Kind, OpenFile, Stat, Time};
+use crate::id::ObjectId;
+use crate::index::Inode;
+use crate::path::RelPath;
+use crate::pool::{Batch, Meta, Pool, Sync, hash_file};
+use crate::progress::Observer;
+use crate::store::Store;
+use crate::tree::{DirEntry, Draft, Entry, FileEntry, SymlinkEntry, Tree};
+
+/// Files up to this size are read whole, hashed, and written only if they are new, in bytes.
+const SMALL: u64 = 1 << 20;
+/// How deep a compose may be. EFS documents 1,000 levels; our stack is sized for it.
+const MAX_DEPTH: usize = 1000;
+/// A file whose inode changed this short a time before the walk is not remembered: a second
+/// change could have the same time stamp. Longer than the kernel's tick.
+const RACY: i128 = 100_000_000;
+
+/// How content gets into the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// By reflink where that is possible, else by copy.
+    #[default]
+    Copy,
+    /// By hard link where that is possible: the operator vouches that no file of the source
+    /// ever changes. Also trusts a known inode whose change time moved, as every new link moves
+    /// it.
+    Link,
+}
+
+/// What an ingest found and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Files and symbolic links in the tree.
+    pub files: u64,
+    /// The sum of their sizes.
+    pub bytes: u64,
+    /// Files that were read, each once however many names it has.
+    pub files_read: u64,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+}
+
+/// A tree in a draft, and what to remember of the files behind it.
+pub struct Ingested {
+    /// The root.
+    pub root: DirEntry,
+    /// What was found and done.
+    pub counts: Counts,
+    /// For the inode cache.
+    pub inodes: Vec<Inode>,
+}
+
+struct Walk<'a> {
+    observer: &'a dyn Observer,
+}
+
+/// A directory as the walk found it.
+struct FoundDir {
+    stat: Stat,
+    entries: Vec<(Box<[u8]>, Found)>,
+}
+
+enum Found {
+    File(FoundFile),
+    Dir(Box<FoundDir>),
+    Symlink(SymlinkEntry),
+}
+
+/// What must be kept of a file until the trees are made; small, because there are millions.
+#[derive(Clone, Copy)]
+struct FoundFile {
+    mode: u32,
+    size: u64,
+    mtime: Time,
+    ctime: Time,
+    inode: InodeKey,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct InodeKey {
+    dev: u64,
+    ino: u64,
+}
+
+/// A file that must be read: the first name that leads to its inode.
+struct Unknown<'a> {
+    name: &'a [u8],
+    file: FoundFile,
+}
+
+impl Store {
+    /// Reads `source` into `pool` and returns its tree in `draft`.
+    ///
+    /// # Errors
+    /// The first path that cannot be part of a release, that changed while it was read, or that
+    /// the system refused. Then the pool is as before.
+    pub fn ingest(
+        &self,
+        draft: &Draft<'_>,
+        source: &Dir,
+        pool: &Pool,
+        placement: Placement,
+        observer: &dyn Observer,
+    ) -> Result<Ingested> {
+        observer.begin("Scanning", 0, 0);
+        let started = now();
+        let root = Walk { observer }.dir(source, source.stat_self()?, 0)?;
+
+        let mut dirs = Vec::new();
+        list_dirs(&root, &RelPath::ROOT, &mut dirs);
+        let (mut objects, unknown) = self.recall(&dirs, pool, placement)?;
+        let files_read = unknown.iter().map(|(_, files)| files.len() as u64).sum();
+        let bytes_read = unknown.iter().flat_map(|(_, files)| files).map(|u| u.file.size).sum();
+        if placement == Placement::Copy {
+            refuse_if_full(pool, bytes_read, files_read)?;
+        }
+        observer.begin("Reading", files_read, bytes_read);
+        let batch = Batch::new(pool)?;
+        let reader = Reader { source, pool, batch: &batch, placement, observer };
+        let read = unknown
+            .par_iter()
+            .map(|(path, files)| reader.dir(path, files))
+            .collect::<Result<Vec<_>>>()?;
+        batch.commit(Sync::Now)?;
+
+        let mut inodes = Vec::with_capacity(files_read as usize);
+        for inode in read.into_iter().flatten() {
+            objects.insert(InodeKey { dev: inode.dev, ino: inode.ino }, inode.object);
+            if may_remember(&inode, started, placement) {
+                inodes.push(inode);
+            }
+        }
+        drop(unknown);
+        let root = make_tree(draft, &root, &objects)?;
+        let counts = Counts { files: root.files, bytes: root.bytes, files_read, bytes_read };
+        Ok(Ingested { root, counts, inodes })
+    }
+
+    /// Asks the inode cache about every file; returns what it knows, and by directory the files
+    /// that must be read, each inode once.
+    #[expect(clippy::type_complexity, reason = "two results of one pass, used by one caller")]
+    fn recall<'a>(
+        &self,
+        dirs: &'a [(RelPath, &'a FoundDir)],
+        pool: &Pool,
+        placement: Placement,
+    ) -> Result<(HashMap<InodeKey, ObjectId>, Vec<(&'a RelPath, Vec<Unknown<'a>>)>)> {
+        let inodes = self.index().view()?.inodes()?;
+        let knows = |file: &FoundFile| {
+            let known = inodes.get(file.inode.dev, file.inode.ino)?;
+            Ok(known.filter(|known| {
+                known.size == file.size
+                    && known.mtime == file.mtime
+                    && known.pool == pool.tag()
+                    && (known.ctime == file.ctime || placement == Placement::Link)
+            }))
+        };
+        let answers = dirs
+            .par_iter()
+            .map(|(_, dir)| {
+                let files = dir.entries.iter().filter_map(|(name, found)| match found {
+                    Found::File(file) => Some((name, file)),
+                    Found::Dir(_) | Found::Symlink(_) => None,
+                });
+                files.map(|(name, file)| Ok((&**name, file, knows(file)?))).collect()
+            })
+            .collect::<Result<Vec<Vec<_>>>>()?;
+        let mut objects = HashMap::new();
+        let mut claimed = HashSet::new();
+        let mut unknown = Vec::new();
+        for ((path, _), answers) in dirs.iter().zip(answers) {
+            let mut files = Vec::new();
+            for (name, file, known) in answers {
+                match known {
+                    Some(known) => drop(objects.insert(file.inode, known.object)),
+                    None if claimed.insert(file.inode) => files.push(Unknown { name, file: *file }),
+                    None => {}
+                }
+            }
+            if !files.is_empty() {
+                unknown.push((path, files));
+            }
+        }
+        Ok((objects, unknown))
+    }
+}
+
+fn may_remember(inode: &Inode, started: i128, placement: Placement) -> bool {
+    let ctime = i128::from(inode.ctime.secs) * 1_000_000_000 + i128::from(inode.ctime.nanos);
+    placement == Placement::Link || ctime < started - RACY
+}
+
+fn now() -> i128 {
+    jiff::Timestamp::now().as_nanosecond()
+}
+
+impl Walk<'_> {
+    fn dir(&self, dir: &Dir, stat: Stat, depth: usize) -> Result<FoundDir> {
+        if depth > MAX_DEPTH {
+            return Err(Error::Refused {
+                path: dir.path().to_owned(),
+                reason: format!("it is more than {MAX_DEPTH} levels deep"),
+            });
+        }
+        if self.observer.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let mut names = dir.names()?;
+        names.sort_unstable();
+        let mut entries = Vec::with_capacity(names.len());
+        let mut dirs = Vec::new();
+        for name in names {
+            let stat = dir.stat(&name)?;
+            let found = match stat.kind {
+                Kind::File => {
+                    if stat.mode & 0o6000 != 0 {
+                        return Err(Error::Refused {
+                            path: dir.path_of(&name),
+                            reason: "a set-user-id or set-group-id file cannot be part of a release"
+                                .into(),
+                        });
+                    }
+                    Found::File(FoundFile {
+                        mode: stat.mode,
+                        size: stat.size,
+                        mtime: stat.mtime,
+                        ctime: stat.ctime,
+                        inode: InodeKey { dev: stat.dev, ino: stat.ino },
+                    })
+                }
+                Kind::Symlink => Found::Symlink(SymlinkEntry {
+                    target: dir.read_link(&name)?.into(),
+                    mtime: stat.mtime,
+                }),
+                Kind::Dir => {
+                    dirs.push((entries.len(), stat));
+                    Found::Dir(Box::new(FoundDir { stat, entries: Vec::new() }))
+                }
+                Kind::Other(kind) => {
+                    return Err(Error::UnsupportedKind { path: dir.path_of(&name), kind });
+                }
+            };
+            entries.push((name, found));
+        }
+        self.observer.advance((entries.len() - dirs.len()) as u64, 0);
+        // The handle is closed before the walk goes down where only one way leads on, so a deep
+        // chain does not hold a descriptor per level.
+        let below = dirs
+            .into_par_iter()
+            .map(|(index, stat)| {
+                let child = dir.dir(&entries[index].0)?;
+                Ok((index, self.dir(&child, stat, depth + 1)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for (index, found) in below {
+            entries[index].1 = Found::Dir(Box::new(found));
+        }
+        Ok(FoundDir { stat, entries })
+    }
+}
+
+
+fn list_dirs<'a>(dir: &'a FoundDir, path: &RelPath, out: &mut Vec<(RelPath, &'a FoundDir)>) {
+    out.push((path.clone(), dir));
+    for (name, found) in &dir.entries {
+        if let Found::Dir(child) = found {
+            list_dirs(child, &path.join(name), out);
+        }
+    }
+}
+
+/// Refuses early what would end in a full disk.
+fn refuse_if_full(pool: &Pool, bytes: u64, files: u64) -> Result<()> {
+    let (free_bytes, free_files) = pool.root().free()?;
+    // Reflinked content takes no space; there the system's own answer must do.
+    let reason = if bytes > free_bytes && !pool.reflinks() {
+        format!("{bytes} bytes must be stored and {free_bytes} are free")
+    } else if files > free_files && free_files > 0 {
+        format!("{files} files must be stored and {free_files} inodes are free")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Refused { path: pool.root().path().to_owned(), reason })
+}
+
+/// Reads unknown files into a batch.
+struct Reader<'a> {
+    source: &'a Dir,
+    pool: &'a Pool,
+    batch: &'a Batch<'a>,
+    placement: Placement,
+    observer: &'a dyn Observer,
+}
+
+impl Reader<'_> {
+    /// How many files one thread reads before another may take over the directory.
+    const SHARE: usize = 64;
+
+    fn dir(&self, path: &RelPath, files: &[Unknown<'_>]) -> Result<Vec<Inode>> {
+        let dir = self.source.dir_at(path)?;
+        let read = files
+            .par_chunks(Self::SHARE)
+            .map(|files| {
+                let mut buffer = Vec::new();
+                files.iter().map(|file| self.file(&dir, file, &mut buffer)).collect()
+            })
+            .collect::<Result<Vec<Vec<_>>>>()?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    fn file(&self, dir: &Dir, unknown: &Unknown<'_>, buffer: &mut Vec<u8>) -> Result<Inode> {
+        if self.observer.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let mut open = dir.open_file(unknown.name)?;
+        let before = open.stat()?;
+        unchanged(&open, &unknown.file, &before)?;
+        let object = match (self.placement, before.size) {
+            (Placement::Copy, 0..=SMALL) => self.small(&mut open, &before, buffer)?,
+            (Placement::Copy, _) => self.batch.place_file(&mut open, &before, meta(&before))?,
+            (Placement::Link, _) => self.linked(dir, unknown.name, &mut open, &before, buffer)?,
+        };
+        let after = open.stat()?;
+        match self.placement {
+            Placement::Copy => unchanged(&open, &unknown.file, &after)?,
+            // Our own link moved the change time; the rest must be as it was.
+            Placement::Link => {
+                let ctime = after.ctime;
+                unchanged(&open, &FoundFile { ctime, ..unknown.file }, &after)?;
+            }
+        }
+        self.observer.advance(1, before.size);
+        Ok(Inode {
+            dev: after.dev,
+            ino: after.ino,
+            size: after.size,
+            mtime: after.mtime,
+            ctime: after.ctime,
+            object,
+            pool: self.pool.tag(),
+        })
+    }
+
+    fn small(&self, open: &mut OpenFile, stat: &Stat, buffer: &mut Vec<u8>) -> Result<ObjectId> {
+        read_whole(open, stat, buffer)?;
+        let id = ObjectId::of(buffer);
+        self.batch.place_bytes(id, buffer, meta(stat))?;
+        Ok(id)
+    }
+
+    fn linked(
+        &self,
+        dir: &Dir,
+        name: &[u8],
+        open: &mut OpenFile,
+        stat: &Stat,
+        buffer: &mut Vec<u8>,
+    ) -> Result<ObjectId> {
+        let id = if stat.size <= SMALL {
+            read_whole(open, stat, buffer)?;
+            ObjectId::of(buffer)
+        } else {
+            hash_file(open, stat)?
+        };
+        if !self.batch.place_link(id, dir, name, stat)? {
+            open.seek(0)?;
+            let placed = self.batch.place_file(open, stat, meta(stat))?;
+            if placed != id {
+                return Err(Error::Changed { path: open.path().to_owned(), what: "content" });
+            }
+        }
+        Ok(id)
+    }
+}
+
+fn meta(stat: &Stat) -> Meta {
+    Meta { mode: stat.mode, mtime: stat.mtime }
+}
+
+fn read_whole(open: &mut OpenFile, stat: &Stat, buffer: &mut Vec<u8>) -> Result<()> {
+    // One byte more than there should be, so that growth is noticed.
+    buffer.resize(stat.size as usize + 1, 0);
+    let mut filled = 0;
+    loop {
+        match open.read(&mut buffer[filled..])? {
+            0 => break,
+            got => filled += got,
+        }
+        if filled == buffer.len() {
+            break;
+        }
+    }
+    if filled as u64 != stat.size {
+        return Err(Error::Changed { path: open.path().to_owned(), what: "size" });
+    }
+    buffer.truncate(filled);
+    Ok(())
+}
+
+fn unchanged(open: &OpenFile, was: &FoundFile, is: &Stat) -> Result<()> {
+    let what = if is.kind != Kind::File || (is.dev, is.ino) != (was.inode.dev, was.inode.ino) {
+        "it is another file now"
+    } else if is.size != was.size {
+        "size"
+    } else if is.mtime != was.mtime {
+        "modification time"
+    } else if is.ctime != was.ctime {
+        "change time"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Changed { path: open.path().to_owned(), what })
+}
+
+fn make_tree(
+    draft: &Draft<'_>,
+    dir: &FoundDir,
+    objects: &HashMap<InodeKey, ObjectId>,
+) -> Result<DirEntry> {
+    let mut entries = Vec::with_capacity(dir.entries.len());
+    for (name, found) in &dir.entries {
+        let entry = match found {
+            Found::File(file) => {
+                let object = *objects.get(&file.inode).expect("every file is known or was read");
+                let (size, mode, mtime) = (file.size, file.mode, file.mtime);
+                Entry::File(FileEntry { object, size, mode, mtime })
+            }
+            Found::Dir(child) => Entry::Dir(make_tree(draft, child, objects)?),
+            Found::Symlink(link) => Entry::Symlink(link.clone()),
+        };
+        entries.push((name.clone(), entry));
+    }
+    // The sticky and set-group-id bits of a shared compose directory are not the release's.
+    Ok(draft.put(Tree::new(entries)?, dir.stat.mode & 0o777, dir.stat.mtime))
+}

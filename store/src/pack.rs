@@ -1,0 +1,177 @@
+//! Packs: the tree nodes and snapshots that one operation added, in one file.
+//!
+//! A pack is named by the BLAKE3 of its bytes and never changes. It exists before the operation
+//! that mentions it; a pack that no operation mentions is the rest of a crash. Every node is
+//! checked against its id when it is read. The layout is docs/format.md §5.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Error, Result};
+use crate::fault::{self, CrashPoint};
+use crate::fs::{Dir, OpenFile, Replace};
+use crate::id::{PackId, SnapshotId, TreeId, hex};
+
+/// The first bytes of every pack.
+const MAGIC: &[u8; 8] = b"cairnpk1";
+/// kind (1), id (32), length (4).
+const HEADER: usize = 37;
+const KIND_TREE: u8 = 1;
+const KIND_SNAPSHOT: u8 = 2;
+
+/// What a pack holds under one id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeId {
+    /// A tree.
+    Tree(TreeId),
+    /// A snapshot.
+    Snapshot(SnapshotId),
+}
+
+/// Where a node's bytes are inside a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// Number of bytes.
+    pub len: u32,
+}
+
+/// A pack that is being made, in memory.
+pub struct PackWriter {
+    bytes: Vec<u8>,
+    places: Vec<(NodeId, Place)>,
+}
+
+impl Default for PackWriter {
+    fn default() -> Self {
+        Self { bytes: MAGIC.to_vec(), places: Vec::new() }
+    }
+}
+
+impl PackWriter {
+    /// Adds a node; the caller gives its canonical bytes.
+    pub fn add(&mut self, id: NodeId, canonical: &[u8]) {
+        let (kind, raw) = match &id {
+            NodeId::Tree(id) => (KIND_TREE, id.as_bytes()),
+            NodeId::Snapshot(id) => (KIND_SNAPSHOT, id.as_bytes()),
+        };
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(raw);
+        self.bytes.extend_from_slice(&(canonical.len() as u32).to_le_bytes());
+        let place = Place { offset: self.bytes.len() as u64, len: canonical.len() as u32 };
+        self.bytes.extend_from_slice(canonical);
+        self.places.push((id, place));
+    }
+
+    /// Writes the pack durably and returns its name and what is in it.
+    pub fn finish(self, packs: &Packs) -> Result<(PackId, Vec<(NodeId, Place)>)> {
+        let id = PackId::of(&self.bytes);
+        let name = file_name(&id);
+        if packs.dir.try_stat(name.as_bytes())?.is_none() {
+            let temp = format!(".{}.{}.tmp", std::process::id(), hex(&crate::fs::random::<4>()?));
+            let mut file = packs.dir.create(temp.as_bytes())?;
+            let written = file
+                .write_all(&self.bytes)
+                .and_then(|()| file.set_mode(0o440))
+                .and_then(|()| file.sync());
+            if let Err(error) = written {
+                packs.dir.remove_if_there(temp.as_bytes())?;
+                return Err(error);
+            }
+            packs.dir.rename(temp.as_bytes(), &packs.dir, name.as_bytes(), Replace::Yes)?;
+            packs.dir.sync()?;
+        }
+        fault::hit(CrashPoint::PackWritten);
+        Ok((id, self.places))
+    }
+}
+
+/// The store's directory of packs.
+pub struct Packs {
+    dir: Dir,
+    open: Mutex<HashMap<PackId, Arc<OpenFile>>>,
+}
+
+impl Packs {
+    /// Opens the directory.
+    pub fn new(dir: Dir) -> Self {
+        Self { dir, open: Mutex::default() }
+    }
+
+    /// Returns the directory.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    fn file(&self, pack: &PackId) -> Result<Arc<OpenFile>> {
+        let mut open = self.open.lock().expect("no thread panics while it holds this lock");
+        if let Some(file) = open.get(pack) {
+            return Ok(file.clone());
+        }
+        let file = Arc::new(self.dir.open_file(file_name(pack).as_bytes()).map_err(|error| {
+            match error.is_not_found() {
+                true => Error::corrupt(format!("pack {pack}"), "the file is missing"),
+                false => error,
+            }
+        })?);
+        open.insert(*pack, file.clone());
+        Ok(file)
+    }
+
+    /// Reads one node and checks it against its id.
+    pub fn read(&self, pack: &PackId, place: Place, id: &NodeId) -> Result<Vec<u8>> {
+        let file = self.file(pack)?;
+        let fail = |reason: &str| Error::corrupt(format!("pack {pack}"), reason);
+        if place.offset.saturating_add(place.len.into()) > file.stat()?.size {
+            return Err(fail("the file is shorter than the index says"));
+        }
+        let bytes = file.read_exact_at(place.len as usize, place.offset)?;
+        let sound = match id {
+            NodeId::Tree(id) => TreeId::of(&bytes) == *id,
+            NodeId::Snapshot(id) => SnapshotId::of(&bytes) == *id,
+        };
+        if !sound {
+            return Err(fail(&format!("the node {} does not hash to its id", node_hex(id))));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a whole pack, checks its name, and returns what is in it.
+    pub fn scan(&self, pack: &PackId) -> Result<Vec<(NodeId, Place)>> {
+        let file = self.file(pack)?;
+        let fail = |reason: &str| Error::corrupt(format!("pack {pack}"), reason);
+        let bytes = file.read_exact_at(file.stat()?.size as usize, 0)?;
+        if PackId::of(&bytes) != *pack {
+            return Err(fail("its bytes do not hash to its name"));
+        }
+        let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(|| fail("it is not a pack"))?;
+        let mut places = Vec::new();
+        while let Some((header, tail)) = rest.split_first_chunk::<HEADER>() {
+            let (kind, raw) = (header[0], &header[1..33]);
+            let raw = <[u8; 32]>::try_from(raw).expect("the header holds 32 bytes of id");
+            let len = u32::from_le_bytes(header[33..].try_into().expect("and 4 of length"));
+            let id = match kind {
+                KIND_TREE => NodeId::Tree(TreeId::from_bytes(raw)),
+                KIND_SNAPSHOT => NodeId::Snapshot(SnapshotId::from_bytes(raw)),
+                _ => return Err(fail("a node is of unknown kind")),
+            };
+            let offset = (bytes.len() - tail.len()) as u64;
+            places.push((id, Place { offset, len }));
+            rest = tail.get(len as usize..).ok_or_else(|| fail("it ends inside a node"))?;
+        }
+        if rest.is_empty() { Ok(places) } else { Err(fail("it ends inside a header")) }
+    }
+}
+
+/// Returns a pack's file name.
+pub fn file_name(id: &PackId) -> String {
+    format!("{id}.pack")
+}
+
+fn node_hex(id: &NodeId) -> String {
+    match id {
+        NodeId::Tree(id) => id.to_string(),
+        NodeId::Snapshot(id) => id.to_string(),
+    }
+}

@@ -1,0 +1,661 @@
+//! Pools: the directory of objects on one mount, and how content gets in and out.
+//!
+//! An object is a plain file `objects/ab/cdef…` named by its BLAKE3, with the mode, the time and
+//! the owner of the first path that it was published at, so that this path can share its inode.
+//! A [`Batch`] brings objects in: temporary files, one sync of the file system, then the names,
+//! then another sync. A crash leaves temporary files (removed by the next command) or whole
+//! objects, never half of one under its name. Links out of the pool share an inode only where
+//! content, mode, time and owner are equal; otherwise the path gets an inode of its own.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rayon::prelude::*;
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::fault::{self, CrashPoint};
+use crate::fs::{Dir, LockKind, OpenFile, Replace, Stat, Time, random};
+use crate::id::{ObjectId, hex};
+use crate::path::RelPath;
+use crate::tree::FileEntry;
+
+/// How many bytes are read at once.
+const CHUNK: usize = 1 << 20;
+/// How many sibling inodes an object may have; at 63 links each (the lowest limit that we have
+/// seen) this is still more names than a release has for one content.
+const MAX_SIBLINGS: u32 = 100_000;
+
+/// How a path on a mount gets its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LinkMode {
+    /// Reflink where the file system can, else hard link where that is safe, else copy.
+    #[default]
+    Auto,
+    /// Reflink, else copy.
+    Reflink,
+    /// Hard link where that is safe, else reflink, else copy.
+    Hardlink,
+    /// Copy.
+    Copy,
+}
+
+/// What was done to give a path its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// It shares the pool's inode.
+    Hardlink,
+    /// It shares the pool's blocks.
+    Reflink,
+    /// It has its own bytes.
+    Copy,
+}
+
+/// Mode and time of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Permission bits.
+    pub mode: u32,
+    /// Modification time.
+    pub mtime: Time,
+}
+
+/// The objects of one mount.
+#[derive(Debug)]
+pub struct Pool {
+    root: Dir,
+    objects: Dir,
+    tmp: Dir,
+    /// The first bytes of the mount's id, for the inode cache.
+    tag: u64,
+    owner: Option<(u32, u32)>,
+    mode: LinkMode,
+    /// Whether the mount can reflink, as `init` found.
+    reflinks: bool,
+    /// Whether a link from another pool was refused; then the next need not be tried.
+    apart: AtomicBool,
+}
+
+impl Pool {
+    /// Creates a pool's directories below `root`; what exists is kept.
+    pub fn create(root: &Dir) -> Result<()> {
+        root.make_dir(b"objects", 0o700)?;
+        root.make_dir(b"tmp", 0o700)?;
+        let objects = root.dir(b"objects")?;
+        for prefix in 0..=255u8 {
+            objects.make_dir(hex(&[prefix]).as_bytes(), 0o700)?;
+        }
+        objects.sync()?;
+        root.sync()
+    }
+
+    /// Opens the pool below `root`.
+    pub fn open(
+        root: Dir,
+        tag: u64,
+        owner: Option<(u32, u32)>,
+        mode: LinkMode,
+        reflinks: bool,
+    ) -> Result<Self> {
+        let objects = root.dir(b"objects")?;
+        let tmp = root.dir(b"tmp")?;
+        let apart = AtomicBool::new(false);
+        Ok(Self { root, objects, tmp, tag, owner, mode, reflinks, apart })
+    }
+
+    /// Returns the pool's directory.
+    pub fn root(&self) -> &Dir {
+        &self.root
+    }
+
+    /// Returns the first bytes of the mount's id as a number.
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// Returns the owner that files of this mount get, if one is set.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        self.owner
+    }
+
+    /// Returns whether content can share blocks here, so that it takes no space.
+    pub fn reflinks(&self) -> bool {
+        self.reflinks && self.mode != LinkMode::Copy
+    }
+
+    /// Returns what the pool's file for an object looks like, or nothing.
+    pub fn stat(&self, id: &ObjectId) -> Result<Option<Stat>> {
+        self.objects.try_stat(&name_of(id))
+    }
+
+    /// Opens an object's file for reading.
+    pub fn open_object(&self, id: &ObjectId) -> Result<OpenFile> {
+        self.objects.open_file(&name_of(id)).map_err(|error| match error.is_not_found() {
+            true => self.missing(id, &RelPath::ROOT),
+            false => error,
+        })
+    }
+
+    fn missing(&self, id: &ObjectId, path: &RelPath) -> Error {
+        Error::MissingObject { id: *id, pool: self.root.path().to_owned(), path: path.clone() }
+    }
+
+    /// Removes what batches of killed processes left. Returns how many there were.
+    pub fn recover(&self) -> Result<usize> {
+        let mut dead = Vec::new();
+        let names = self.tmp.names()?;
+        for name in &names {
+            let Some(token) = name.strip_prefix(b"batch-") else { continue };
+            let Ok(marker) = self.tmp.open_file(name) else { continue };
+            if marker.try_lock(LockKind::Exclusive)? {
+                dead.push((token.to_vec(), name.clone(), marker));
+            }
+        }
+        if dead.is_empty() {
+            return Ok(0);
+        }
+        let of_dead = |name: &[u8]| dead.iter().any(|(token, ..)| name.starts_with(token));
+        for name in names.iter().filter(|name| of_dead(name)) {
+            self.tmp.remove_if_there(name)?;
+        }
+        for prefix in 0..=255u8 {
+            let dir = self.objects.dir(hex(&[prefix]).as_bytes())?;
+            for name in dir.names()? {
+                if name.strip_prefix(b".").is_some_and(of_dead) {
+                    dir.remove_if_there(&name)?;
+                }
+            }
+        }
+        for (_, name, _marker) in &dead {
+            self.tmp.remove_if_there(name)?;
+        }
+        Ok(dead.len())
+    }
+
+    /// Gives `name` in `dir` the content, mode, time and owner of `file`. `share` says whether
+    /// an inode may be shared with the pool at all.
+    ///
+    /// # Errors
+    /// [`Error::MissingObject`] naming `path`, a mismatch found while copying, or the system's.
+    pub fn place(
+        &self,
+        dir: &Dir,
+        name: &[u8],
+        file: &FileEntry,
+        share: Share,
+        path: &dyn Fn() -> RelPath,
+    ) -> Result<Placed> {
+        let meta = Meta { mode: file.mode, mtime: file.mtime };
+        if file.size == 0 && file.object.is_empty_file() {
+            self.finish(&dir.create(name)?, meta)?;
+            return Ok(Placed::Copy);
+        }
+        let Some(stat) = self.stat(&file.object)? else {
+            return Err(self.missing(&file.object, &path()));
+        };
+        if stat.size != file.size {
+            return Err(Error::Mismatch {
+                id: file.object,
+                expected: file.size,
+                found: format!("found {} bytes in the pool", stat.size),
+            });
+        }
+        let same = stat.mode == meta.mode
+            && stat.mtime == meta.mtime
+            && self.owner.is_none_or(|owner| owner == (stat.uid, stat.gid));
+        let reflink_first = match self.mode {
+            LinkMode::Auto | LinkMode::Reflink => self.reflinks,
+            LinkMode::Hardlink | LinkMode::Copy => false,
+        };
+        let may_link = match self.mode {
+            LinkMode::Auto | LinkMode::Hardlink => share == Share::Allowed && same,
+            LinkMode::Reflink | LinkMode::Copy => false,
+        };
+        if !reflink_first && may_link && self.link_out(dir, name, &file.object, stat.size)? {
+            return Ok(Placed::Hardlink);
+        }
+        let source = self.open_object(&file.object)?;
+        let target = dir.create(name)?;
+        let may_reflink = self.reflinks && self.mode != LinkMode::Copy;
+        if may_reflink && target.reflink_from(&source).is_ok() {
+            self.finish(&target, meta)?;
+            return Ok(Placed::Reflink);
+        }
+        let mut target = target;
+        copy_verified(source, &mut target, &file.object, file.size)?;
+        self.finish(&target, meta)?;
+        Ok(Placed::Copy)
+    }
+
+    fn finish(&self, file: &OpenFile, meta: Meta) -> Result<()> {
+        // The owner first: changing it clears mode bits.
+        if let Some(owner) = self.owner {
+            file.set_owner(owner)?;
+        }
+        file.set_mode(meta.mode)?;
+        file.set_mtime(meta.mtime)
+    }
+
+    /// Links the object or a sibling of it; false where the file system refuses links here.
+    fn link_out(&self, dir: &Dir, name: &[u8], id: &ObjectId, size: u64) -> Result<bool> {
+        match self.objects.link(&name_of(id), dir, name) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is(Errno::MLINK) => self.link_sibling(dir, name, id, size),
+            Err(error) if refuses_links(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    // EMLINK is per inode: the object gets a second inode and linking goes on with that.
+    fn link_sibling(&self, dir: &Dir, name: &[u8], id: &ObjectId, size: u64) -> Result<bool> {
+        for number in 1..MAX_SIBLINGS {
+            let sibling = [name_of(id), format!("~{number}").into_bytes()].concat();
+            match self.objects.link(&sibling, dir, name) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.is(Errno::MLINK) => continue,
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+            let stat = self.objects.stat(&name_of(id))?;
+            let temp = format!("sibling-{}", hex(&random::<8>()?)).into_bytes();
+            let mut file = self.tmp.create(&temp)?;
+            copy_verified(self.open_object(id)?, &mut file, id, size)?;
+            if self.owner.is_none() {
+                file.set_owner((stat.uid, stat.gid))?;
+            }
+            self.finish(&file, Meta { mode: stat.mode, mtime: stat.mtime })?;
+            enter(&self.tmp, &temp, &self.objects, &sibling)?;
+            match self.objects.link(&sibling, dir, name) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.is(Errno::MLINK) => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether a path may share an inode with the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// It may.
+    Allowed,
+    /// It must have its own: people edit it in place.
+    Forbidden,
+}
+
+/// Who makes a batch's names durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// The batch.
+    Now,
+    /// The caller, who writes more to the same file system and syncs it then.
+    Later,
+}
+
+/// Objects on their way into a pool. Dropped without [`Batch::commit`], nothing came in.
+pub struct Batch<'p> {
+    pool: &'p Pool,
+    /// Opened before the first write, so that it hears of every write-back error.
+    sync: Dir,
+    token: String,
+    marker: Mutex<Option<OpenFile>>,
+    /// Objects of this batch by temporary name; none for those that were linked at once.
+    placed: Mutex<Vec<(ObjectId, Vec<u8>, Where)>>,
+    claimed: Mutex<HashSet<ObjectId>>,
+    counter: AtomicU64,
+    wrote: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    Objects,
+    Tmp,
+}
+
+impl<'p> Batch<'p> {
+    /// Opens a batch; the pool is touched when the first object is placed.
+    pub fn new(pool: &'p Pool) -> Result<Self> {
+        Ok(Self {
+            pool,
+            sync: pool.root.try_clone_open()?,
+            token: hex(&random::<8>()?),
+            marker: Mutex::new(None),
+            placed: Mutex::default(),
+            claimed: Mutex::default(),
+            counter: AtomicU64::new(0),
+            wrote: AtomicBool::new(false),
+        })
+    }
+
+    /// Announces the batch, so that its temporary files can be removed if this process dies.
+    fn announce(&self) -> Result<()> {
+        let mut marker = locked(&self.marker);
+        while marker.is_none() {
+            let name = format!("batch-{}", self.token);
+            let file = self.pool.tmp.lock_file(name.as_bytes())?;
+            // Between creating and locking, a recovery may have taken it for a dead one's.
+            if file.try_lock(LockKind::Exclusive)? && file.stat()?.nlink > 0 {
+                *marker = Some(file);
+                fault::hit(CrashPoint::BatchOpened);
+            }
+        }
+        self.wrote.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns whether this caller is the one to bring in `id`: it is neither in the pool nor
+    /// claimed by another thread of this batch.
+    fn claim(&self, id: &ObjectId) -> Result<bool> {
+        if !locked(&self.claimed).insert(*id) {
+            return Ok(false);
+        }
+        Ok(self.pool.stat(id)?.is_none())
+    }
+
+    /// Brings in content that is in memory.
+    pub fn place_bytes(&self, id: ObjectId, bytes: &[u8], meta: Meta) -> Result<()> {
+        if bytes.is_empty() || !self.claim(&id)? {
+            return Ok(());
+        }
+        self.announce()?;
+        let temp = self.temp_name(&id);
+        let mut file = self.pool.objects.create(&temp)?;
+        self.note(id, temp, Where::Objects);
+        file.write_all(bytes)?;
+        self.pool.finish(&file, meta)?;
+        fault::hit(CrashPoint::ObjectWritten);
+        Ok(())
+    }
+
+    /// Brings in a file of any size by reflink or copy and returns its id.
+    pub fn place_file(&self, source: &mut OpenFile, stat: &Stat, meta: Meta) -> Result<ObjectId> {
+        self.announce()?;
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let temp = format!("{}-{number}", self.token).into_bytes();
+        let mut file = self.pool.tmp.create(&temp)?;
+        let cloned = self.pool.reflinks
+            && self.pool.mode != LinkMode::Copy
+            && file.reflink_from(source).is_ok();
+        let result = if cloned {
+            // The clone is ours alone, so mapping it is sound whatever happens to the source.
+            let length = file.stat()?.size;
+            if length != stat.size {
+                Err(Error::Changed { path: source.path().to_owned(), what: "size" })
+            } else {
+                hash_mapped(&file, length)
+            }
+        } else {
+            copy_hashed(source, &mut file, stat)
+        };
+        let result = result.and_then(|id| Ok((id, self.claim(&id)?)));
+        match result {
+            Ok((id, true)) => {
+                self.pool.finish(&file, meta)?;
+                self.note(id, temp, Where::Tmp);
+                fault::hit(CrashPoint::ObjectWritten);
+                Ok(id)
+            }
+            Ok((id, false)) => {
+                self.pool.tmp.remove_if_there(&temp)?;
+                Ok(id)
+            }
+            Err(error) => {
+                self.pool.tmp.remove_if_there(&temp)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Brings in a file by giving it a second name; the caller has hashed it and vouches that it
+    /// never changes. False where links cannot be made or the owner would be wrong.
+    pub fn place_link(&self, id: ObjectId, dir: &Dir, name: &[u8], stat: &Stat) -> Result<bool> {
+        if stat.size == 0 {
+            return Ok(true);
+        }
+        if self.pool.owner.is_some_and(|owner| owner != (stat.uid, stat.gid)) {
+            return Ok(false);
+        }
+        if !self.claim(&id)? {
+            return Ok(true);
+        }
+        self.announce()?;
+        let temp = self.temp_name(&id);
+        match dir.link(name, &self.pool.objects, &temp) {
+            Ok(()) => {
+                self.note(id, temp, Where::Objects);
+                fault::hit(CrashPoint::ObjectWritten);
+                Ok(true)
+            }
+            Err(error) if refuses_links(&error) || error.is(Errno::MLINK) => {
+                locked(&self.claimed).remove(&id);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Brings in an object from another pool, by link where both are on one file system, else by
+    /// a copy that is hashed on the way.
+    pub fn import(&self, from: &Pool, file: &FileEntry, path: &dyn Fn() -> RelPath) -> Result<()> {
+        if file.object.is_empty_file() || !self.claim(&file.object)? {
+            return Ok(());
+        }
+        let Some(stat) = from.stat(&file.object)? else {
+            return Err(from.missing(&file.object, &path()));
+        };
+        let name = name_of(&file.object);
+        let same_owner = self.pool.owner.is_none_or(|owner| owner == (stat.uid, stat.gid));
+        if same_owner && !self.pool.apart.load(Ordering::Relaxed) {
+            // The source is whole and synced, so it may take its name at once.
+            match from.objects.link(&name, &self.pool.objects, &name) {
+                Ok(()) => {
+                    self.wrote.store(true, Ordering::Relaxed);
+                    fault::hit(CrashPoint::ObjectNamed);
+                    return Ok(());
+                }
+                Err(error) if error.is(Errno::EXIST) => return Ok(()),
+                Err(error) if error.is(Errno::MLINK) => {}
+                Err(error) if refuses_links(&error) => {
+                    self.pool.apart.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.announce()?;
+        let temp = self.temp_name(&file.object);
+        let mut target = self.pool.objects.create(&temp)?;
+        self.note(file.object, temp, Where::Objects);
+        let source = from.open_object(&file.object)?;
+        let reflinked = self.pool.reflinks
+            && self.pool.mode != LinkMode::Copy
+            && target.reflink_from(&source).is_ok();
+        if !reflinked {
+            copy_verified(source, &mut target, &file.object, file.size)?;
+        }
+        self.pool.finish(&target, Meta { mode: file.mode, mtime: file.mtime })?;
+        fault::hit(CrashPoint::ObjectWritten);
+        Ok(())
+    }
+
+    /// Names what was placed. After this every object of the batch is in the pool; with
+    /// [`Sync::Now`] it is there after a power cut too, with [`Sync::Later`] the caller syncs
+    /// the file system before it relies on that.
+    pub fn commit(self, sync: Sync) -> Result<()> {
+        if !self.wrote.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut placed = std::mem::take(&mut *locked(&self.placed));
+        if !placed.is_empty() {
+            // Bytes before names: a name on disk must never lead to bytes that are not.
+            self.sync.sync_filesystem()?;
+            fault::hit(CrashPoint::BatchSynced);
+        }
+        // By name, so that two threads seldom work in one directory.
+        placed.sort_unstable_by_key(|(id, ..)| *id);
+        let named = placed.par_chunks(256).try_for_each(|chunk| {
+            chunk.iter().try_for_each(|(id, temp, place)| {
+                let from = match place {
+                    Where::Objects => &self.pool.objects,
+                    Where::Tmp => &self.pool.tmp,
+                };
+                enter(from, temp, &self.pool.objects, &name_of(id))?;
+                fault::hit(CrashPoint::ObjectNamed);
+                Ok::<_, Error>(())
+            })
+        });
+        if let Err(error) = named {
+            *locked(&self.placed) = placed;
+            return Err(error);
+        }
+        if sync == Sync::Now {
+            self.sync.sync_filesystem()?;
+        }
+        fault::hit(CrashPoint::BatchNamed);
+        Ok(())
+    }
+
+    fn temp_name(&self, id: &ObjectId) -> Vec<u8> {
+        let name = hex(id.as_bytes());
+        format!("{}/.{}-{}", &name[..2], self.token, &name[2..]).into_bytes()
+    }
+
+    fn note(&self, id: ObjectId, temp: Vec<u8>, place: Where) {
+        locked(&self.placed).push((id, temp, place));
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        // What a commit has named is no longer in the list; errors leave files for recovery.
+        for (_, temp, place) in locked(&self.placed).drain(..) {
+            let _ = match place {
+                Where::Objects => self.pool.objects.remove_if_there(&temp),
+                Where::Tmp => self.pool.tmp.remove_if_there(&temp),
+            };
+        }
+        if locked(&self.marker).is_some() {
+            let _ = self.pool.tmp.remove_if_there(format!("batch-{}", self.token).as_bytes());
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Returns an object's path below `objects/`.
+pub fn name_of(id: &ObjectId) -> Vec<u8> {
+    let name = hex(id.as_bytes());
+    format!("{}/{}", &name[..2], &name[2..]).into_bytes()
+}
+
+/// Gives a finished temporary file its name; if the name is taken, the file that has it stays.
+fn enter(from: &Dir, temp: &[u8], to: &Dir, name: &[u8]) -> Result<()> {
+    match from.rename(temp, to, name, Replace::No) {
+        Ok(()) => Ok(()),
+        Err(error) if error.is(Errno::EXIST) => from.remove_if_there(temp).map(drop),
+        // NFS has no exclusive rename; link answers EEXIST everywhere.
+        Err(error) if error.is(Errno::INVAL) => {
+            match from.link(temp, to, name) {
+                Ok(()) => {}
+                Err(error) if error.is(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+            from.remove_if_there(temp).map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn refuses_links(error: &Error) -> bool {
+    [Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS].iter().any(|e| error.is(*e))
+}
+
+fn hash_mapped(file: &OpenFile, length: u64) -> Result<ObjectId> {
+    if length == 0 {
+        return Ok(ObjectId::of(b""));
+    }
+    let map = file.map()?;
+    let hash = blake3::Hasher::new().update_rayon(&map).finalize();
+    Ok(ObjectId::from_bytes(*hash.as_bytes()))
+}
+
+/// Hashes a file that is open at its beginning and may have holes.
+pub fn hash_file(source: &mut OpenFile, stat: &Stat) -> Result<ObjectId> {
+    stream(source, None, stat)
+}
+
+/// Copies a file and returns the hash of what was read; holes stay holes.
+fn copy_hashed(source: &mut OpenFile, target: &mut OpenFile, stat: &Stat) -> Result<ObjectId> {
+    stream(source, Some(target), stat)
+}
+
+fn stream(
+    source: &mut OpenFile,
+    mut target: Option<&mut OpenFile>,
+    stat: &Stat,
+) -> Result<ObjectId> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; CHUNK];
+    let mut offset = 0;
+    while offset < stat.size {
+        let (start, end) = match stat.is_sparse() {
+            true => source.next_data(offset, stat.size)?.unwrap_or((stat.size, stat.size)),
+            false => (offset, stat.size),
+        };
+        hash_zeros(&mut hasher, start.min(stat.size) - offset);
+        offset = start.min(stat.size);
+        if offset > 0 && offset == start {
+            source.seek(start)?;
+            if let Some(target) = target.as_deref_mut() {
+                target.seek(start)?;
+            }
+        }
+        while offset < end.min(stat.size) {
+            let want = CHUNK.min((end.min(stat.size) - offset) as usize);
+            let got = source.read(&mut buffer[..want])?;
+            if got == 0 {
+                return Err(Error::Changed { path: source.path().to_owned(), what: "size" });
+            }
+            hasher.update(&buffer[..got]);
+            if let Some(target) = target.as_deref_mut() {
+                target.write_all(&buffer[..got])?;
+            }
+            offset += got as u64;
+        }
+    }
+    if let Some(target) = target {
+        target.set_len(stat.size)?;
+    }
+    Ok(ObjectId::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
+    const ZEROS: &[u8; 1 << 16] = &[0; 1 << 16];
+    while count > 0 {
+        let step = count.min(ZEROS.len() as u64);
+        hasher.update(&ZEROS[..step as usize]);
+        count -= step;
+    }
+}
+
+/// Copies an object's bytes and makes sure that they are the object's.
+fn copy_verified(
+    mut source: OpenFile,
+    target: &mut OpenFile,
+    id: &ObjectId,
+    size: u64,
+) -> Result<()> {
+    let stat = source.stat()?;
+    let mismatch = |found: String| Error::Mismatch { id: *id, expected: size, found };
+    if stat.size != size {
+        return Err(mismatch(format!("found {} bytes", stat.size)));
+    }
+    let found = copy_hashed(&mut source, target, &stat)?;
+    if found != *id {
+        return Err(mismatch(format!("found content that hashes to {found}")));
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! Transforms: pure functions from trees to trees.
+//!
+//! They read and write nodes of a [`Draft`] and touch nothing else, which is why a dry run is
+//! exact. Equal subtrees are passed on by their id without being read.
+
+use crate::error::{Error, Result};
+use crate::fs::Time;
+use crate::path::RelPath;
+use crate::tree::{DirEntry, Draft, Entry, Nodes, Tree};
+
+/// Lays `top` over `base`: what both have is `top`'s, directories are merged.
+///
+/// A directory whose name `unit` accepts is one thing and never merged: `top`'s replaces
+/// `base`'s whole. A merged directory has `top`'s mode and time.
+pub fn overlay(
+    draft: &Draft<'_>,
+    base: &DirEntry,
+    top: &DirEntry,
+    unit: &dyn Fn(&[u8]) -> bool,
+) -> Result<DirEntry> {
+    if base.tree == top.tree {
+        return Ok(*top);
+    }
+    let (base_tree, top_tree) = (draft.tree(&base.tree)?, draft.tree(&top.tree)?);
+    if base_tree.is_empty() {
+        return Ok(*top);
+    }
+    let mut entries = Vec::with_capacity(base_tree.entries().len().max(top_tree.entries().len()));
+    for pair in merge(base_tree.entries(), top_tree.entries()) {
+        let (name, entry) = match pair {
+            Pair::Left(name, old) => (name, old.clone()),
+            Pair::Right(name, new) => (name, new.clone()),
+            Pair::Both(name, Entry::Dir(old), Entry::Dir(new)) if !unit(name) => {
+                (name, Entry::Dir(overlay(draft, old, new, unit)?))
+            }
+            Pair::Both(name, _, new) => (name, new.clone()),
+        };
+        entries.push((name.into(), entry));
+    }
+    Ok(draft.put(Tree::new(entries)?, top.mode, top.mtime))
+}
+
+/// Returns what `from` has at paths that `other` lacks, or nothing when it lacks none.
+pub fn subtract(
+    draft: &Draft<'_>,
+    from: &DirEntry,
+    other: &DirEntry,
+) -> Result<Option<DirEntry>> {
+    if from.tree == other.tree {
+        return Ok(None);
+    }
+    let (from_tree, other_tree) = (draft.tree(&from.tree)?, draft.tree(&other.tree)?);
+    let mut entries = Vec::new();
+    for pair in merge(from_tree.entries(), other_tree.entries()) {
+        match pair {
+            Pair::Left(name, entry) => entries.push((name.into(), entry.clone())),
+            Pair::Both(name, Entry::Dir(a), Entry::Dir(b)) => {
+                if let Some(rest) = subtract(draft, a, b)? {
+                    entries.push((name.into(), Entry::Dir(rest)));
+                }
+            }
+            Pair::Both(..) | Pair::Right(..) => {}
+        }
+    }
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(draft.put(Tree::new(entries)?, from.mode, from.mtime)))
+}
+
+/// Removes every path that `excluded` accepts, a directory with all that is below it.
+pub fn exclude(
+    draft: &Draft<'_>,
+    dir: &DirEntry,
+    excluded: &dyn Fn(&RelPath) -> bool,
+) -> Result<DirEntry> {
+    exclude_below(draft, dir, &RelPath::ROOT, excluded)
+}
+
+fn exclude_below(
+    draft: &Draft<'_>,
+    dir: &DirEntry,
+    prefix: &RelPath,
+    excluded: &dyn Fn(&RelPath) -> bool,
+) -> Result<DirEntry> {
+    let tree = draft.tree(&dir.tree)?;
+    let mut entries = Vec::with_capacity(tree.entries().len());
+    let mut changed = false;
+    for (name, entry) in tree.entries() {
+        let path = prefix.join(name);
+        if excluded(&path) {
+            changed = true;
+            continue;
+        }
+        let kept = match entry {
+            Entry::Dir(child) => {
+                let kept = exclude_below(draft, child, &path, excluded)?;
+                changed |= kept != *child;
+                Entry::Dir(kept)
+            }
+            Entry::File(_) | Entry::Symlink(_) => entry.clone(),
+        };
+        entries.push((name.clone(), kept));
+    }
+    if !changed {
+        return Ok(*dir);
+    }
+    Ok(draft.put(Tree::new(entries)?, dir.mode, dir.mtime))
+}
+
+/// Puts `entry` at `path` below `dir`, creating the directories that are missing; with no entry
+/// the path is removed.
+pub fn graft(
+    draft: &Draft<'_>,
+    dir: &DirEntry,
+    path: &RelPath,
+    entry: Option<Entry>,
+) -> Result<DirEntry> {
+    let names: Vec<&[u8]> = path.names().collect();
+    match (&names[..], entry) {
+        ([], Some(Entry::Dir(root))) => Ok(root),
+        ([], _) => Err(Error::corrupt(path.to_string(), "a root can only be a directory")),
+        (names, entry) => graft_names(draft, dir, names, entry),
+    }
+}
+
+fn graft_names(
+    draft: &Draft<'_>,
+    dir: &DirEntry,
+    names: &[&[u8]],
+    entry: Option<Entry>,
+) -> Result<DirEntry> {
+    let (name, rest) = names.split_first().expect("graft passes at least one name");
+    let tree = draft.tree(&dir.tree)?;
+    let new = if rest.is_empty() {
+        entry
+    } else {
+        let below = match tree.get(name) {
+            Some(Entry::Dir(child)) => *child,
+            _ => draft.empty(0o755, dir.mtime),
+        };
+        Some(Entry::Dir(graft_names(draft, &below, rest, entry)?))
+    };
+    let mut entries: Vec<_> =
+        tree.entries().iter().filter(|(n, _)| **n != **name).cloned().collect();
+    entries.extend(new.map(|entry| ((*name).into(), entry)));
+    Ok(draft.put(Tree::new(entries)?, dir.mode, dir.mtime))
+}
+
+/// What [`settle_times`] did.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The tree with its times settled.
+    pub root: DirEntry,
+    /// Files whose content changed with size and time equal, and whose time was moved forward.
+    pub moved: Vec<RelPath>,
+}
+
+/// Gives every path of `new` the time that readers must see after `old`.
+///
+/// A path whose content did not change keeps the time that it had, so that the same bytes are the
+/// same tree. A file whose content changed while size and time stayed equal gets a later time,
+/// because rsync compares nothing else and would never send it.
+pub fn settle_times(draft: &Draft<'_>, old: &DirEntry, new: &DirEntry) -> Result<Settled> {
+    let mut moved = Vec::new();
+    let root = settle_dir(draft, old, new, &RelPath::ROOT, &mut moved)?;
+    Ok(Settled { root, moved })
+}
+
+fn settle_dir(
+    draft: &Draft<'_>,
+    old: &DirEntry,
+    new: &DirEntry,
+    path: &RelPath,
+    moved: &mut Vec<RelPath>,
+) -> Result<DirEntry> {
+    if old.tree == new.tree {
+        let mtime = if old.mode == new.mode { old.mtime } else { new.mtime };
+        return Ok(DirEntry { mtime, ..*new });
+    }
+    let (old_tree, new_tree) = (draft.tree(&old.tree)?, draft.tree(&new.tree)?);
+    let mut entries = Vec::with_capacity(new_tree.entries().len());
+    for pair in merge(old_tree.entries(), new_tree.entries()) {
+        let (name, entry) = match pair {
+            Pair::Left(..) => continue,
+            Pair::Right(name, entry) => (name, entry.clone()),
+            Pair::Both(name, Entry::Dir(a), Entry::Dir(b)) => {
+                (name, Entry::Dir(settle_dir(draft, a, b, &path.join(name), moved)?))
+            }
+            Pair::Both(name, Entry::File(a), Entry::File(b)) => {
+                let mut file = *b;
+                if a.object == b.object && a.mode == b.mode {
+                    file.mtime = a.mtime;
+                } else if a.object != b.object && a.size == b.size && a.mtime.secs == b.mtime.secs {
+                    file.mtime = Time { secs: a.mtime.secs + 1, nanos: 0 };
+                    moved.push(path.join(name));
+                }
+                (name, Entry::File(file))
+            }
+            Pair::Both(name, Entry::Symlink(a), Entry::Symlink(b)) => {
+                let mut link = b.clone();
+                if a.target == b.target {
+                    link.mtime = a.mtime;
+                }
+                (name, Entry::Symlink(link))
+            }
+            Pair::Both(name, _, entry) => (name, entry.clone()),
+        };
+        entries.push((name.into(), entry));
+    }
+    let tree = Tree::new(entries)?;
+    let settled = draft.put(tree, new.mode, new.mtime);
+    // Only times differed: this is the directory that was there.
+    let same = settled.tree == old.tree && settled.mode == old.mode;
+    Ok(if same { *old } else { settled })
+}
+
+/// One name of two directories side by side.
+pub(crate) enum Pair<'a> {
+    Left(&'a [u8], &'a Entry),
+    Right(&'a [u8], &'a Entry),
+    Both(&'a [u8], &'a Entry, &'a Entry),
+}
+
+/// Iterates over two sorted directories in step.
+pub(crate) fn merge<'a>(
+    left: &'a [(Box<[u8]>, Entry)],
+    right: &'a [(Box<[u8]>, Entry)],
+) -> impl Iterator<Item = Pair<'a>> {
+    use std::cmp::Ordering;
+    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (left.peek(), right.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+        };
+        let pair = match order {
+            Ordering::Less => left.next().map(|(name, entry)| Pair::Left(name, entry)),
+            Ordering::Greater => right.next().map(|(name, entry)| Pair::Right(name, entry)),
+            Ordering::Equal => left
+                .next()
+                .zip(right.next())
+                .map(|((name, old), (_, new))| Pair::Both(name, old, new)),
+        };
+        Some(pair.expect("peek said that it is there"))
+    })
+}

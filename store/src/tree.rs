@@ -1,0 +1,492 @@
+//! Trees: one directory as a sorted list of entries, named by the BLAKE3 of its canonical bytes.
+//!
+//! The layout of those bytes is docs/format.md §3. Encoding is canonical: one tree has one byte
+//! sequence, and [`Tree::decode`] refuses every other, so equal directories have equal ids and
+//! whole subtrees compare in one step. Each directory entry carries how many files and bytes are
+//! below it; a release's size is known without walking it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Error, Result, shown};
+use crate::fs::Time;
+use crate::id::{ObjectId, TreeId};
+use crate::path::{RelPath, name_fault};
+
+/// The version byte of the canonical encoding.
+const VERSION: u8 = 1;
+/// Where an entry's kind byte says what it is.
+const KIND_FILE: u8 = 1;
+const KIND_DIR: u8 = 2;
+const KIND_SYMLINK: u8 = 3;
+/// The longest symbolic link target (PATH_MAX without its NUL).
+const TARGET_MAX: usize = 4095;
+
+/// A regular file in a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// The content.
+    pub object: ObjectId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Modification time.
+    pub mtime: Time,
+}
+
+/// A directory in a tree, or the root of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The directory's entries.
+    pub tree: TreeId,
+    /// Permission bits.
+    pub mode: u32,
+    /// Modification time.
+    pub mtime: Time,
+    /// How many files and symbolic links are below, at any depth.
+    pub files: u64,
+    /// The sum of their sizes in bytes.
+    pub bytes: u64,
+}
+
+/// A symbolic link in a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymlinkEntry {
+    /// Where it points; never followed.
+    pub target: Box<[u8]>,
+    /// Modification time.
+    pub mtime: Time,
+}
+
+/// What a name in a directory stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A regular file.
+    File(FileEntry),
+    /// A directory.
+    Dir(DirEntry),
+    /// A symbolic link.
+    Symlink(SymlinkEntry),
+}
+
+impl Entry {
+    /// Returns the modification time.
+    pub fn mtime(&self) -> Time {
+        match self {
+            Entry::File(file) => file.mtime,
+            Entry::Dir(dir) => dir.mtime,
+            Entry::Symlink(link) => link.mtime,
+        }
+    }
+
+    /// Returns the directory, if it is one.
+    pub fn as_dir(&self) -> Option<&DirEntry> {
+        match self {
+            Entry::Dir(dir) => Some(dir),
+            Entry::File(_) | Entry::Symlink(_) => None,
+        }
+    }
+
+    /// Returns how many files and symbolic links this entry brings.
+    pub fn files(&self) -> u64 {
+        match self {
+            Entry::File(_) | Entry::Symlink(_) => 1,
+            Entry::Dir(dir) => dir.files,
+        }
+    }
+
+    /// Returns how many bytes of content this entry brings.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Entry::File(file) => file.size,
+            Entry::Dir(dir) => dir.bytes,
+            Entry::Symlink(_) => 0,
+        }
+    }
+}
+
+/// One directory: names in ascending byte order, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    entries: Vec<(Box<[u8]>, Entry)>,
+}
+
+impl Tree {
+    /// Makes a tree of entries in any order.
+    ///
+    /// # Errors
+    /// A name that is no name, or that occurs twice.
+    pub fn new(mut entries: Vec<(Box<[u8]>, Entry)>) -> Result<Self> {
+        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        for (index, (name, _)) in entries.iter().enumerate() {
+            if let Some(fault) = name_fault(name) {
+                return Err(Error::corrupt(format!("name {:?}", shown(name)), fault));
+            }
+            if index > 0 && entries[index - 1].0 == *name {
+                return Err(Error::corrupt(format!("name {:?}", shown(name)), "occurs twice"));
+            }
+        }
+        Ok(Self { entries })
+    }
+
+    /// Returns the entries in order.
+    pub fn entries(&self) -> &[(Box<[u8]>, Entry)] {
+        &self.entries
+    }
+
+    /// Returns whether the directory is empty.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Returns the entry with this name.
+    pub fn get(&self, name: &[u8]) -> Option<&Entry> {
+        let index = self.entries.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
+        Some(&self.entries[index].1)
+    }
+
+    /// Returns the canonical bytes (docs/format.md §3).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(5 + self.entries.len() * 96);
+        out.push(VERSION);
+        out.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
+        for (name, entry) in &self.entries {
+            let (kind, mode) = match entry {
+                Entry::File(file) => (KIND_FILE, file.mode),
+                Entry::Dir(dir) => (KIND_DIR, dir.mode),
+                Entry::Symlink(_) => (KIND_SYMLINK, 0o777),
+            };
+            out.push(kind);
+            out.extend_from_slice(&(mode as u16).to_le_bytes());
+            let mtime = entry.mtime();
+            out.extend_from_slice(&mtime.secs.to_le_bytes());
+            out.extend_from_slice(&mtime.nanos.to_le_bytes());
+            out.push(name.len() as u8);
+            out.extend_from_slice(name);
+            match entry {
+                Entry::File(file) => {
+                    out.extend_from_slice(&file.size.to_le_bytes());
+                    out.extend_from_slice(file.object.as_bytes());
+                }
+                Entry::Dir(dir) => {
+                    out.extend_from_slice(&dir.files.to_le_bytes());
+                    out.extend_from_slice(&dir.bytes.to_le_bytes());
+                    out.extend_from_slice(dir.tree.as_bytes());
+                }
+                Entry::Symlink(link) => {
+                    out.extend_from_slice(&(link.target.len() as u16).to_le_bytes());
+                    out.extend_from_slice(&link.target);
+                }
+            }
+        }
+        out
+    }
+
+    /// Reads canonical bytes, and refuses bytes that [`Tree::encode`] would not have written.
+    ///
+    /// # Errors
+    /// The reason as a phrase.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, &'static str> {
+        let mut input = Reader(bytes);
+        if input.u8()? != VERSION {
+            return Err("unknown version of the tree encoding");
+        }
+        let count = input.u32()? as usize;
+        // An entry takes at least 16 bytes, so a lying count cannot reserve much.
+        if count > bytes.len() / 16 {
+            return Err("more entries announced than there are bytes");
+        }
+        let mut entries: Vec<(Box<[u8]>, Entry)> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (name, entry) = input.entry()?;
+            if name_fault(name).is_some() {
+                return Err("an entry has a name that no directory can hold");
+            }
+            if entries.last().is_some_and(|(last, _)| **last >= *name) {
+                return Err("entries are not in ascending order");
+            }
+            entries.push((name.into(), entry));
+        }
+        if !input.0.is_empty() {
+            return Err("bytes follow the last entry");
+        }
+        Ok(Self { entries })
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> std::result::Result<&'a [u8], &'static str> {
+        let (head, rest) = self.0.split_at_checked(len).ok_or("the bytes end in an entry")?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> std::result::Result<[u8; N], &'static str> {
+        let (head, rest) = self.0.split_first_chunk().ok_or("the bytes end in an entry")?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn u8(&mut self) -> std::result::Result<u8, &'static str> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn u16(&mut self) -> std::result::Result<u16, &'static str> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> std::result::Result<u32, &'static str> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> std::result::Result<u64, &'static str> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn entry(&mut self) -> std::result::Result<(&'a [u8], Entry), &'static str> {
+        let kind = self.u8()?;
+        let mode = u32::from(self.u16()?);
+        let mtime = Time { secs: self.array().map(i64::from_le_bytes)?, nanos: self.u32()? };
+        if mode > 0o7777 || mtime.nanos >= 1_000_000_000 {
+            return Err("an entry has a mode or a time that no file can have");
+        }
+        let name_len = self.u8()?;
+        let name = self.take(usize::from(name_len))?;
+        let entry = match kind {
+            KIND_FILE => {
+                let size = self.u64()?;
+                let object = ObjectId::from_bytes(self.array()?);
+                Entry::File(FileEntry { object, size, mode, mtime })
+            }
+            KIND_DIR => {
+                let (files, bytes) = (self.u64()?, self.u64()?);
+                let tree = TreeId::from_bytes(self.array()?);
+                Entry::Dir(DirEntry { tree, mode, mtime, files, bytes })
+            }
+            KIND_SYMLINK => {
+                let target_len = usize::from(self.u16()?);
+                let target = self.take(target_len)?;
+                if mode != 0o777 || target.is_empty() || target_len > TARGET_MAX {
+                    return Err("a symbolic link has a mode or a target that none can have");
+                }
+                if target.contains(&0) {
+                    return Err("a symbolic link's target contains a NUL byte");
+                }
+                Entry::Symlink(SymlinkEntry { target: target.into(), mtime })
+            }
+            _ => return Err("an entry is of unknown kind"),
+        };
+        Ok((name, entry))
+    }
+}
+
+/// Where trees are read from.
+pub trait Nodes: Sync {
+    /// Returns the tree with this id.
+    ///
+    /// # Errors
+    /// A corruption error when it is missing or does not hash to its id.
+    fn tree(&self, id: &TreeId) -> Result<Arc<Tree>>;
+}
+
+/// Trees that are being made, in memory, on top of trees that are stored.
+///
+/// Transforms write here; a commit takes what the final snapshot needs and leaves the rest.
+pub struct Draft<'a> {
+    base: &'a dyn Nodes,
+    /// Canonical bytes only: a decoded tree takes twice the memory and is cheap to make again.
+    fresh: Mutex<HashMap<TreeId, Arc<[u8]>>>,
+}
+
+impl<'a> Draft<'a> {
+    /// Starts with what `base` has.
+    pub fn new(base: &'a dyn Nodes) -> Self {
+        Self { base, fresh: Mutex::default() }
+    }
+
+    /// Adds a tree and returns the directory entry for it.
+    pub fn put(&self, tree: Tree, mode: u32, mtime: Time) -> DirEntry {
+        let canonical = tree.encode();
+        let id = TreeId::of(&canonical);
+        let files = tree.entries().iter().map(|(_, entry)| entry.files()).sum();
+        let bytes = tree.entries().iter().map(|(_, entry)| entry.bytes()).sum();
+        self.lock().entry(id).or_insert_with(|| canonical.into());
+        DirEntry { tree: id, mode, mtime, files, bytes }
+    }
+
+    /// Returns an empty directory.
+    pub fn empty(&self, mode: u32, mtime: Time) -> DirEntry {
+        self.put(Tree::default(), mode, mtime)
+    }
+
+    /// Returns the canonical bytes of the trees below `root` that are not `known`, children
+    /// before their parents. What is below a known tree is known.
+    pub fn reachable(
+        &self,
+        root: &TreeId,
+        known: &mut dyn FnMut(&TreeId) -> Result<bool>,
+    ) -> Result<Vec<(TreeId, Arc<[u8]>)>> {
+        let fresh = self.lock();
+        let mut found = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        // An explicit stack: a release may be a thousand levels deep.
+        let mut stack = vec![(*root, false)];
+        while let Some((id, expanded)) = stack.pop() {
+            let Some(canonical) = fresh.get(&id) else { continue };
+            if expanded {
+                found.push((id, canonical.clone()));
+            } else if seen.insert(id) && !known(&id)? {
+                stack.push((id, true));
+                let tree = Tree::decode(canonical).expect("the draft encoded this tree");
+                let dirs = tree.entries().iter().rev().filter_map(|(_, e)| e.as_dir());
+                stack.extend(dirs.map(|dir| (dir.tree, false)));
+            }
+        }
+        Ok(found)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TreeId, Arc<[u8]>>> {
+        self.fresh.lock().expect("no thread panics while it holds the draft's lock")
+    }
+}
+
+impl Nodes for Draft<'_> {
+    fn tree(&self, id: &TreeId) -> Result<Arc<Tree>> {
+        let canonical = self.lock().get(id).cloned();
+        match canonical {
+            Some(bytes) => Ok(Arc::new(Tree::decode(&bytes).expect("the draft encoded this tree"))),
+            None => self.base.tree(id),
+        }
+    }
+}
+
+/// Returns what is at `path` below `root`, or nothing.
+pub fn lookup(nodes: &dyn Nodes, root: &DirEntry, path: &RelPath) -> Result<Option<Entry>> {
+    let mut entry = Entry::Dir(*root);
+    for name in path.names() {
+        let Entry::Dir(dir) = &entry else { return Ok(None) };
+        match nodes.tree(&dir.tree)?.get(name) {
+            Some(found) => entry = found.clone(),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(entry))
+}
+
+/// Calls `visit` for everything below `dir`, a directory before what is in it, names in order.
+/// `visit` answers whether to go into a directory.
+pub fn walk(
+    nodes: &dyn Nodes,
+    dir: &DirEntry,
+    prefix: &RelPath,
+    visit: &mut dyn FnMut(&RelPath, &Entry) -> Result<bool>,
+) -> Result<()> {
+    let tree = nodes.tree(&dir.tree)?;
+    for (name, entry) in tree.entries() {
+        let path = prefix.join(name);
+        if visit(&path, entry)?
+            && let Entry::Dir(child) = entry
+        {
+            walk(nodes, child, &path, visit)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Trees that live in a draft only.
+    pub(crate) struct NoNodes;
+
+    impl Nodes for NoNodes {
+        fn tree(&self, id: &TreeId) -> Result<Arc<Tree>> {
+            Err(Error::corrupt(format!("tree {id}"), "is not here"))
+        }
+    }
+
+    const T: Time = Time { secs: 1_762_000_000, nanos: 5 };
+
+    fn sample() -> Tree {
+        let object = ObjectId::of(b"bash");
+        Tree::new(vec![
+            (b"os".as_slice().into(), Entry::Dir(DirEntry { tree: TreeId::of(b"x"), mode: 0o755, mtime: T, files: 3, bytes: 9 })),
+            (b"bash.rpm".as_slice().into(), Entry::File(FileEntry { object, size: 4, mode: 0o644, mtime: T })),
+            (b"latest".as_slice().into(), Entry::Symlink(SymlinkEntry { target: b"os".as_slice().into(), mtime: T })),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn golden_vectors_of_the_format_document() {
+        // docs/format.md §3 prints these; a change here is a new format version.
+        assert_eq!(crate::id::hex(&Tree::default().encode()), "0100000000");
+        assert_eq!(
+            TreeId::of(&Tree::default().encode()).to_string(),
+            "3d1b1d1a7cd3a1b3d0f5c5f1a5d8b6ea0d5f5f4ff1f4d3a6c5f8d8b1a3f0c4e5"
+        );
+        assert_eq!(crate::id::hex(&sample().encode()), "");
+        assert_eq!(TreeId::of(&sample().encode()).to_string(), "");
+    }
+
+    #[test]
+    fn every_flipped_or_missing_byte_is_noticed() {
+        let good = sample().encode();
+        let id = TreeId::of(&good);
+        for cut in 0..good.len() {
+            assert!(Tree::decode(&good[..cut]).is_err(), "cut at {cut}");
+        }
+        for index in 0..good.len() {
+            let mut bad = good.clone();
+            bad[index] ^= 1;
+            assert_ne!(TreeId::of(&bad), id);
+            if let Ok(tree) = Tree::decode(&bad) {
+                assert_eq!(tree.encode(), bad, "byte {index} is read and not written back");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_refused() {
+        for name in [&b""[..], b".", b"..", b"a/b", b"a\0"] {
+            let entry = Entry::Symlink(SymlinkEntry { target: b"t".as_slice().into(), mtime: T });
+            assert!(Tree::new(vec![(name.into(), entry)]).is_err());
+        }
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let time = (any::<i64>(), 0u32..1_000_000_000).prop_map(|(secs, nanos)| Time { secs, nanos });
+        (0u8..3, any::<[u8; 32]>(), any::<u64>(), 0u32..0o10000, time, "[^\0]{1,40}").prop_map(
+            |(kind, id, size, mode, mtime, target)| match kind {
+                0 => Entry::File(FileEntry { object: ObjectId::from_bytes(id), size, mode, mtime }),
+                1 => Entry::Dir(DirEntry { tree: TreeId::from_bytes(id), mode, mtime, files: size, bytes: size / 2 }),
+                _ => Entry::Symlink(SymlinkEntry { target: target.into_bytes().into(), mtime }),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn decode_undoes_encode(entries in prop::collection::btree_map("[^/\0]{1,20}", entry(), 0..20)) {
+            let entries = entries
+                .into_iter()
+                .filter(|(name, _)| name != "." && name != "..")
+                .map(|(name, entry)| (name.into_bytes().into_boxed_slice(), entry))
+                .collect();
+            let tree = Tree::new(entries).unwrap();
+            prop_assert_eq!(Tree::decode(&tree.encode()).unwrap(), tree);
+        }
+
+        #[test]
+        fn decode_never_panics_and_is_canonical(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(tree) = Tree::decode(&bytes) {
+                prop_assert_eq!(tree.encode(), bytes);
+            }
+        }
+    }
+}
