@@ -293,7 +293,7 @@ mod tests {
                 ("0:1", Equal, "0.1"),
                 ("1b.fc17", Equal, "1b.fc17"),
                 ("1b.fc17", Less, "1.fc17"),
-                ("1g.fc17", Less, "1.fc17"),
+                ("1g.fc17", Greater, "1.fc17"),
                 ("1.1.α", Equal, "1.1.β"),
                 ("", Equal, ""),
                 ("", Less, "0"),

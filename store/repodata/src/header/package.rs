@@ -186,6 +186,22 @@ pub(crate) fn is_primary(path: &str) -> bool {
     path.starts_with("/etc/") || path.contains("bin/") || path == "/usr/lib/sendmail"
 }
 
+/// Returns which version of the C library's symbols a dependency needs, the empty string for any.
+///
+/// Each version provides all older ones. Other symbol sets (`GLIBC_ABI_DT_RELR`, `GLIBC_PRIVATE`)
+/// are in no such order and stay dependencies of their own.
+fn libc_version(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("libc.so.6")?;
+    let Some((set, _)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) else {
+        return rest.is_empty().then_some("");
+    };
+    if set.is_empty() {
+        return Some("");
+    }
+    let version = set.strip_prefix("GLIBC_")?;
+    version.bytes().all(|b| b.is_ascii_digit() || b == b'.').then_some(version)
+}
+
 /// A section, read for one file.
 struct Fields<'a> {
     file: &'a str,
@@ -309,6 +325,14 @@ impl Fields<'_> {
         }
         // Headers have the newest first, metadata the oldest.
         changelogs.reverse();
+        // Dates are noon of a day, and clients sort by them: changes of one day keep their order
+        // by seconds, as createrepo_c does it.
+        let (mut last, mut offset) = (None, 0);
+        for changelog in &mut changelogs {
+            offset = if last == Some(changelog.date) { offset + 1 } else { 0 };
+            last = Some(changelog.date);
+            changelog.date = changelog.date.saturating_add(offset);
+        }
         Ok(changelogs)
     }
 
@@ -339,7 +363,7 @@ impl Fields<'_> {
         let raws = self.dependencies(tag::REQUIRES)?;
         let mut seen: HashMap<&str, (u64, &str, bool)> = HashMap::new();
         let mut requires = Vec::new();
-        let mut libc: Option<Dependency> = None;
+        let mut libc: Option<(&str, Dependency)> = None;
         for raw in &raws {
             let name = raw.dependency.name.as_str();
             if name.starts_with("rpmlib(")
@@ -352,16 +376,15 @@ impl Fields<'_> {
             if seen.insert(name, rest) == Some(rest) {
                 continue;
             }
-            if !name.starts_with("libc.so.6") {
+            let Some(version) = libc_version(name) else {
                 requires.push(raw.dependency.clone());
                 continue;
-            }
-            let newer = libc.as_ref().is_none_or(|held| crate::rpmvercmp(name, &held.name).is_gt());
-            if newer {
-                libc = Some(raw.dependency.clone());
+            };
+            if libc.as_ref().is_none_or(|(held, _)| crate::rpmvercmp(version, held).is_gt()) {
+                libc = Some((version, raw.dependency.clone()));
             }
         }
-        requires.extend(libc);
+        requires.extend(libc.map(|(_, dependency)| dependency));
         Ok(requires)
     }
 
@@ -418,5 +441,41 @@ impl Raw {
 
     fn key(&self) -> (&str, u64, &str) {
         (&self.dependency.name, self.compare, &self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ordered_symbol_sets_stand_for_each_other() {
+        for (name, version) in [
+            ("libc.so.6", Some("")),
+            ("libc.so.6()(64bit)", Some("")),
+            ("libc.so.6(GLIBC_2.17)(64bit)", Some("2.17")),
+            ("libc.so.6(GLIBC_2.3.4)", Some("2.3.4")),
+            ("libc.so.6(GLIBC_ABI_DT_RELR)(64bit)", None),
+            ("libc.so.6(GLIBC_PRIVATE)(64bit)", None),
+            ("libc.so.61", None),
+            ("libcrypt.so.1()(64bit)", None),
+        ] {
+            assert_eq!(libc_version(name), version, "{name}");
+        }
+    }
+
+    #[test]
+    fn primary_lists_programs_and_configuration() {
+        for (path, listed) in [
+            ("/etc/x", true),
+            ("/etc", false),
+            ("/usr/bin/x", true),
+            ("/usr/sbin/x", true),
+            ("/usr/lib/sendmail", true),
+            ("/usr/lib/x", false),
+            ("/opt/x/bin/y", true),
+        ] {
+            assert_eq!(is_primary(path), listed, "{path}");
+        }
     }
 }
