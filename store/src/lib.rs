@@ -19,6 +19,7 @@ pub mod pack;
 pub mod path;
 pub mod pool;
 pub mod progress;
+pub mod publish;
 pub mod refs;
 pub mod snapshot;
 pub mod store;
