@@ -367,7 +367,7 @@ impl Compose {
             let boot = tree.variant == "BaseOS" && self.extras == Extras::All;
             layout::write_os_files(self, tree, boot, time, disk)?;
         }
-        repodata::write(&path, &built, &records, &self.major, time, disk)
+        repodata::write(self, &path, &built, records, time, disk)
     }
 }
 

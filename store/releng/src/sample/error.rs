@@ -45,4 +45,12 @@ pub enum Error {
         /// What the builder says.
         source: Box<rpm::Error>,
     },
+    /// Repodata could not be made of a repo's packages.
+    #[error("{repo}/repodata: {source}")]
+    Repodata {
+        /// The repo's path in the compose.
+        repo: String,
+        /// What its writer says.
+        source: Box<cairn_repodata::Error>,
+    },
 }

@@ -30,11 +30,10 @@ impl Places {
 
     /// Returns a TOML configuration for release 9 in these places.
     ///
-    /// No owner is set, no key signs, and no gate is required: it is for trying out, by anybody.
+    /// No owner is set and no key signs: it is for trying out, by anybody.
     /// TOML is UTF-8, so other bytes in a path are lost.
     pub fn config(&self) -> String {
         let Self { compose, store, staging, production } = self;
-        let modules = compose.join("{major}_metadata/{arch}/{repo}-modules.yaml");
         format!(
             r#"# A small release to try cairn on.
 [store]
@@ -42,9 +41,6 @@ path = {store}
 
 [compose]
 root = {compose}
-path = "{{root}}/{{major}}{{compose_suffix}}/latest-{{compose}}-{{major}}"
-comps = "{{compose_dir}}/work/{{arch}}/comps/comps-{{repo}}.{{arch}}.xml"
-modules = {modules}
 
 [mounts.staging]
 path = {staging}
@@ -52,9 +48,9 @@ path = {staging}
 [mounts.production]
 path = {production}
 
-[category]
-rocky = {{ pub = "mirror/pub/rocky", vault = "mirror/vault/rocky" }}
-sig = {{ pub = "mirror/pub/sig", vault = "mirror/vault/sig" }}
+# Nothing is signed here, and the sample's update takes a package back to an older version.
+[gate.production]
+require = ["repodata", "files-exist", "treeinfo"]
 
 [release.9]
 category = "rocky"
@@ -68,7 +64,6 @@ channel.lookahead = {{ aliases = ["lh"], version = "9.8", previous = "9.7", stag
 "#,
             store = quoted(store),
             compose = quoted(compose),
-            modules = quoted(&modules),
             staging = quoted(staging),
             production = quoted(production),
         )

@@ -236,4 +236,56 @@ fn the_sample_configuration_is_toml_that_names_its_places() {
     assert_eq!(table["mounts"]["staging"]["path"].as_str(), Some("/tmp/a \"b\"/staging"));
     assert_eq!(table["compose"]["root"].as_str(), Some("/tmp/a \"b\"/compose"));
     assert_eq!(table["release"]["9"]["channel"]["stable"]["version"].as_str(), Some("9.7"));
+
+    let config = crate::config::Config::parse(&text, Path::new("cairn.toml"));
+    config.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Every directory below `dir` that is an RPM repository.
+fn repos(dir: &Path) -> Vec<PathBuf> {
+    let is_repo = |path: &PathBuf| path.ends_with("repodata");
+    let repos = paths(dir).into_iter().filter(is_repo);
+    repos.map(|path| dir.join(path.parent().unwrap())).collect()
+}
+
+#[test]
+fn repodata_of_the_sample_reads_back_and_names_what_is_there() {
+    let root = temp();
+    let second = second(root.path()).unwrap();
+    let repos = repos(&second.dir);
+    // Three variants, each with two architectures' os and debug, and one source.
+    assert_eq!(repos.len(), 15);
+    for repo in repos {
+        let (repomd, packages) = read_repo(&repo);
+        let mut hrefs: Vec<_> = packages.iter().map(|package| package.href.clone()).collect();
+        hrefs.sort();
+        let files: Vec<String> =
+            rpms(&repo).iter().map(|path| path.to_str().unwrap().to_owned()).collect();
+        assert_eq!(hrefs, files, "{repo:?}");
+        assert_eq!(repomd.revision.as_deref(), Some("9"));
+        let group = repomd.record("group").is_some();
+        assert_eq!(group, repo.ends_with("os"), "comps of {repo:?}");
+        let modules = repomd.record("modules").is_some();
+        assert_eq!(modules, group && repo.components().any(|c| c.as_os_str() == "AppStream"));
+    }
+}
+
+fn read_repo(
+    repo: &Path,
+) -> (cairn_repodata::repomd::Repomd, Vec<cairn_repodata::primary::Package>) {
+    let bytes = fs::read(repo.join("repodata/repomd.xml")).unwrap();
+    let repomd = cairn_repodata::repomd::read("repomd.xml", bytes.as_slice()).unwrap();
+    let mut packages = Vec::new();
+    for record in &repomd.records {
+        let packed = fs::read(repo.join(&record.href)).unwrap();
+        let open = record.open(&packed, cairn_repodata::codec::Limits::default()).unwrap();
+        if record.kind == "primary" {
+            let mut keep = |package| {
+                packages.push(package);
+                Ok::<_, cairn_repodata::Error>(())
+            };
+            cairn_repodata::primary::read("primary", open.as_slice(), &mut keep).unwrap();
+        }
+    }
+    (repomd, packages)
 }
