@@ -1,1 +1,23 @@
-//! (to be written)
+//! What cairn's tests stand on: composes, filesystems, clients, readers and hostile input.
+//!
+//! * [`sample`]: composes with real packages and repodata, made by ourselves.
+//! * [`World`]: a configuration with its four places, and the `cairn` program run in it.
+//! * [`filesystem`]: loop-mounted ext4, XFS and btrfs, tmpfs and bindfs.
+//! * [`treecmp`]: whether two directories are equal, and where they are not.
+//! * [`readers`]: a thread that reads a published tree and notices gaps and mixtures.
+//!
+//! A tool or a privilege that is missing is an [`Unavailable`]; [`available`] says so plainly,
+//! past the test harness's capture, and the test goes on without. Set `CAIRN_TESTS=strict` to
+//! make it a failure instead.
+
+pub mod filesystem;
+pub mod readers;
+mod run;
+pub mod treecmp;
+mod unavailable;
+mod world;
+
+pub use cairn_releng::sample;
+pub use run::{Run, Running};
+pub use unavailable::{Unavailable, available};
+pub use world::World;
