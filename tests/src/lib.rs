@@ -5,12 +5,16 @@
 //! * [`filesystem`]: loop-mounted ext4, XFS and btrfs, tmpfs and bindfs.
 //! * [`treecmp`]: whether two directories are equal, and where they are not.
 //! * [`readers`]: a thread that reads a published tree and notices gaps and mixtures.
+//! * [`clients`]: rpm, dnf, rsync, createrepo_c, and an HTTP server for them.
+//! * [`hostile`]: names, links and files that a compose should not have.
 //!
 //! A tool or a privilege that is missing is an [`Unavailable`]; [`available`] says so plainly,
 //! past the test harness's capture, and the test goes on without. Set `CAIRN_TESTS=strict` to
 //! make it a failure instead.
 
+pub mod clients;
 pub mod filesystem;
+pub mod hostile;
 pub mod readers;
 mod run;
 pub mod treecmp;

@@ -4,7 +4,7 @@
 //! comparison, and only one is open at a time. Holes in files are not read.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fmt;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -300,28 +300,56 @@ fn dir_flags() -> OFlags {
 
 type Failed = (PathBuf, Errno);
 
-/// Walks one directory and hands its descriptor back.
+/// Walks a tree with one descriptor and a list of what is still to be entered.
 ///
-/// The descriptor is given up while a subdirectory is walked and regained through `..`, so that
-/// a tree of a thousand levels does not need a thousand descriptors.
+/// Neither recursion nor a descriptor for each level would do for a tree of a thousand levels:
+/// the way back up is `..`.
 fn walk(
     mut dir: OwnedFd,
+    root: &Path,
+    entries: &mut BTreeMap<PathBuf, Entry>,
+) -> Result<(), Failed> {
+    let mut levels = vec![list(&dir, root, entries)?];
+    while let Some(level) = levels.last_mut() {
+        match level.pop() {
+            Some((name, path)) => {
+                dir = enter(&dir, &name).map_err(|error| (path.clone(), error))?;
+                levels.push(list(&dir, &path, entries)?);
+            }
+            None => {
+                levels.pop();
+                if !levels.is_empty() {
+                    dir = enter(&dir, c"..").map_err(|error| (root.to_owned(), error))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn enter(dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(dir, name, dir_flags(), Mode::empty())
+}
+
+/// Notes the entries of one directory, and returns the subdirectories among them.
+fn list(
+    dir: &OwnedFd,
     prefix: &Path,
     entries: &mut BTreeMap<PathBuf, Entry>,
-) -> Result<OwnedFd, Failed> {
+) -> Result<Vec<(CString, PathBuf)>, Failed> {
     let fail = |path: &Path| {
         let path = path.to_owned();
         move |error| (path, error)
     };
     let mut below = Vec::new();
-    for item in rustix::fs::Dir::read_from(&dir).map_err(fail(prefix))? {
+    for item in rustix::fs::Dir::read_from(dir).map_err(fail(prefix))? {
         let item = item.map_err(fail(prefix))?;
         let name = item.file_name();
         if name == c"." || name == c".." {
             continue;
         }
         let path = prefix.join(OsString::from_vec(name.to_bytes().to_vec()));
-        let stat = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
         let stat = stat.map_err(fail(&path))?;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Kind::File,
@@ -331,9 +359,9 @@ fn walk(
         };
         let mut entry = Entry::new(kind, &stat);
         match kind {
-            Kind::File => entry.content = content(&dir, name, &stat).map_err(fail(&path))?,
+            Kind::File => entry.content = content(dir, name, &stat).map_err(fail(&path))?,
             Kind::Symlink => {
-                let target = rustix::fs::readlinkat(&dir, name, Vec::new()).map_err(fail(&path))?;
+                let target = rustix::fs::readlinkat(dir, name, Vec::new()).map_err(fail(&path))?;
                 entry.target = OsString::from_vec(target.into_bytes());
             }
             Kind::Directory => below.push((name.to_owned(), path.clone())),
@@ -341,14 +369,7 @@ fn walk(
         }
         entries.insert(path, entry);
     }
-    for (name, path) in below {
-        let child = rustix::fs::openat(&dir, &name, dir_flags(), Mode::empty());
-        let child = child.map_err(fail(&path))?;
-        drop(dir);
-        let child = walk(child, &path, entries)?;
-        dir = rustix::fs::openat(&child, c"..", dir_flags(), Mode::empty()).map_err(fail(&path))?;
-    }
-    Ok(dir)
+    Ok(below)
 }
 
 /// Hashes the blocks of a file that are not zero, each with its place.
