@@ -148,6 +148,37 @@ impl Store {
         Ok(Ingested { root, counts, inodes })
     }
 
+    /// Finds out what [`Store::ingest`] would read, and reads nothing.
+    pub fn survey(
+        &self,
+        source: &Dir,
+        pool: &Pool,
+        placement: Placement,
+        observer: &dyn Observer,
+    ) -> Result<Counts> {
+        observer.begin("Scanning", 0, 0);
+        let root = Walk { observer }.dir(source, source.stat_self()?, 0)?;
+        let mut dirs = Vec::new();
+        list_dirs(&root, &RelPath::ROOT, &mut dirs);
+        let (_, unknown) = self.recall(&dirs, pool, placement)?;
+        let mut counts = Counts::default();
+        for (_, found) in dirs.iter().flat_map(|(_, dir)| &dir.entries) {
+            match found {
+                Found::File(file) => {
+                    counts.files += 1;
+                    counts.bytes += file.size;
+                }
+                Found::Symlink(_) => counts.files += 1,
+                Found::Dir(_) => {}
+            }
+        }
+        for file in unknown.iter().flat_map(|(_, files)| files) {
+            counts.files_read += 1;
+            counts.bytes_read += file.file.size;
+        }
+        Ok(counts)
+    }
+
     /// Asks the inode cache about every file; returns what it knows, and by directory the files
     /// that must be read, each inode once.
     #[expect(clippy::type_complexity, reason = "two results of one pass, used by one caller")]

@@ -3,6 +3,16 @@
 //! What a release, a compose or a mirror list *means* lives here; how bytes are kept and
 //! published lives in `cairn-store`, how RPM metadata reads in `cairn-repodata`.
 
+pub mod audit;
+pub mod compose;
 pub mod config;
+pub mod error;
+pub mod lists;
 pub mod names;
+pub mod report;
 pub mod sample;
+pub mod site;
+pub mod verbs;
+
+pub use error::{Error, Result};
+pub use site::Site;

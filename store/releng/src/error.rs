@@ -1,0 +1,71 @@
+//! What can be refused or go wrong in a release verb.
+
+use std::path::PathBuf;
+
+use cairn_store::path::{RelPath, display};
+
+use crate::config::ConfigError;
+use crate::names::NameError;
+
+/// The result of a release verb.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of a release verb.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] cairn_store::Error),
+    /// The configuration's.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A name that leads nowhere, or to where it must not go.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A compose that is not one, or is not finished.
+    #[error("{}: {reason}", display(path))]
+    Compose {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A compose was named that has not been ingested.
+    #[error("{name} has not been ingested")]
+    NotIngested {
+        /// The ref that is missing.
+        name: String,
+        /// Where its compose should be on disk.
+        path: String,
+    },
+    /// A ref cannot be guessed from a directory's name.
+    #[error("{}: its name does not say which ref it is", display(.0))]
+    NoGuess(PathBuf),
+    /// A rule refuses a promotion.
+    #[error("{name}: {reason} (rule {rule})")]
+    Refused {
+        /// The ref that would have moved.
+        name: String,
+        /// The rule's name.
+        rule: &'static str,
+        /// What breaks it, with numbers.
+        reason: String,
+    },
+    /// A setting that this version cannot follow.
+    #[error("{key}: {reason}")]
+    Setting {
+        /// The key in the configuration.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// RPM metadata that cannot be read.
+    #[error("{path}: {reason}")]
+    Repodata {
+        /// The file inside the tree.
+        path: RelPath,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,171 @@
+//! What a mutating verb will do or did: one report for people and for scripts.
+
+use cairn_store::diff::{Change, Changed};
+use cairn_store::id::{OperationId, SnapshotId};
+use cairn_store::log::RefEdit;
+use cairn_store::mount::Strategy;
+use cairn_store::path::RelPath;
+use cairn_store::publish::{Links, Source, ViewPlan};
+use serde::Serialize;
+
+use crate::audit::PackagesDiff;
+use crate::lists::ListReport;
+
+/// Whether a verb acts or only says what it would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Do it.
+    #[default]
+    Apply,
+    /// Say exactly what would be done, and write nothing.
+    DryRun,
+}
+
+/// One ref's move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefMove {
+    /// The ref.
+    pub name: String,
+    /// What it named; null when it is new.
+    pub old: Option<SnapshotId>,
+    /// What it names now. In a dry run null: the snapshot is not made, it would carry the time.
+    pub new: Option<SnapshotId>,
+}
+
+impl From<&RefEdit> for RefMove {
+    fn from(edit: &RefEdit) -> Self {
+        Self { name: edit.name.to_string(), old: edit.old, new: edit.new }
+    }
+}
+
+/// What was or will be done to one view.
+#[derive(Clone, Debug, Serialize)]
+pub struct ViewReport {
+    /// The ref.
+    #[serde(rename = "ref")]
+    pub name: String,
+    /// The mount.
+    pub mount: String,
+    /// The path on the mount.
+    pub path: RelPath,
+    /// How it is swapped.
+    pub strategy: Strategy,
+    /// Where its tree comes from.
+    pub source: Source,
+    /// How paths get their content: `reflink`, `hardlink` or `copy`.
+    pub link: &'static str,
+    /// What is done to that tree.
+    pub work: Changed,
+    /// How the paths got their content; zeros in a dry run.
+    pub links: Links,
+    /// Whether another tree is live now.
+    pub swapped: bool,
+    /// Why it is not, if it should be: the next run finishes it.
+    pub pending: Option<String>,
+}
+
+impl ViewReport {
+    pub(crate) fn new(plan: &ViewPlan) -> Self {
+        Self {
+            name: plan.view.name.to_string(),
+            mount: plan.view.mount.clone(),
+            path: plan.view.path.clone(),
+            strategy: plan.strategy,
+            source: plan.source,
+            link: plan.link,
+            work: plan.work,
+            links: Links::default(),
+            swapped: false,
+            pending: None,
+        }
+    }
+}
+
+/// The paths that a plan touches, for a dry run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Paths {
+    /// Paths that appear.
+    pub added: Vec<RelPath>,
+    /// Paths whose content, mode or time differ.
+    pub changed: Vec<RelPath>,
+    /// Paths that disappear.
+    pub removed: Vec<RelPath>,
+}
+
+impl Paths {
+    pub(crate) fn count(&mut self, change: &Change) {
+        let is_dir = |entry: &Option<cairn_store::tree::Entry>| {
+            entry.as_ref().is_none_or(|entry| entry.as_dir().is_some())
+        };
+        if is_dir(&change.old) && is_dir(&change.new) {
+            return;
+        }
+        let list = match (&change.old, &change.new) {
+            (None, _) => &mut self.added,
+            (_, None) => &mut self.removed,
+            _ => &mut self.changed,
+        };
+        list.push(change.path.clone());
+    }
+}
+
+/// What differs in one ref, in a dry run.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefPlan {
+    /// The ref.
+    pub name: String,
+    /// Counts.
+    pub changed: Changed,
+    /// Every path.
+    pub files: Paths,
+    /// The packages; null where nothing was published before or repodata cannot be read.
+    pub packages: Option<PackagesDiff>,
+    /// Repos whose metadata becomes another.
+    pub repos: Vec<RelPath>,
+}
+
+/// What a mutating verb will do or did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// The verb.
+    pub verb: &'static str,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// The operation's id; null for a no-op or a dry run.
+    pub operation: Option<OperationId>,
+    /// The operation's number.
+    pub number: Option<u64>,
+    /// The refs that moved or would move.
+    pub refs: Vec<RefMove>,
+    /// What differs, all refs together.
+    pub changed: Changed,
+    /// The views.
+    pub views: Vec<ViewReport>,
+    /// The mirror lists.
+    pub lists: Vec<ListReport>,
+    /// Paths whose time was moved forward because content changed with size and time equal.
+    pub times_moved: Vec<RelPath>,
+    /// What would change, ref by ref; only in a dry run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<RefPlan>,
+    /// What else the operator should know, as sentences.
+    pub notes: Vec<String>,
+    /// Views that could not even be looked at; the next run tries again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
+    /// What was read, for an ingest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingested: Option<cairn_store::ingest::Counts>,
+}
+
+impl Report {
+    /// Returns whether a view is not yet what its ref says.
+    pub fn is_partial(&self) -> bool {
+        !self.pending.is_empty() || self.views.iter().any(|view| view.pending.is_some())
+    }
+
+    /// Returns whether nothing changed and nothing would.
+    pub fn is_noop(&self) -> bool {
+        self.refs.is_empty() && !self.views.iter().any(|view| view.swapped)
+    }
+}

@@ -1,0 +1,226 @@
+//! A site: the configuration and the store that it names, ready for a verb.
+
+use std::path::{Path, PathBuf};
+
+use cairn_store::fs::{self, Dir, OpenFile};
+use cairn_store::id::SnapshotId;
+use cairn_store::mount::{Mount, MountSpec, Strategy};
+use cairn_store::path::RelPath;
+use cairn_store::pool::LinkMode as StoreLink;
+use cairn_store::progress::Observer;
+use cairn_store::publish::{Goal, Intent, ViewSpec};
+use cairn_store::refs::{RefName, Rev};
+use cairn_store::store::{Session, Store};
+use cairn_store::tree::{DirEntry, Draft, FileEntry};
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::config::{Config, LinkMode, SwapMode};
+use crate::error::{Error, Result};
+use crate::names;
+
+/// A configuration and its open store.
+pub struct Site {
+    /// The configuration.
+    pub config: Config,
+    /// The store.
+    pub store: Store,
+    never_link: GlobSet,
+}
+
+impl Site {
+    /// Opens the store that a configuration names.
+    pub fn open(config: Config, session: Session) -> Result<Self> {
+        let mounts = mount_specs(&config)?;
+        let store = Store::open(Path::new(&config.store.path), &mounts, session)?;
+        let never_link = never_link(&config)?;
+        Ok(Self { config, store, never_link })
+    }
+
+    /// Creates the store and makes every mount one of it.
+    pub fn init(config: Config, session: Session) -> Result<Self> {
+        let mounts = mount_specs(&config)?;
+        let store = Store::init(Path::new(&config.store.path), &mounts, session)?;
+        let never_link = never_link(&config)?;
+        Ok(Self { config, store, never_link })
+    }
+
+    /// Returns whether a path must have an inode of its own, because people and tools edit such
+    /// files in place and the edit must not reach the store.
+    pub fn must_not_share(&self, path: &RelPath) -> bool {
+        let repodata = path.split_last().is_some_and(|(dir, _)| dir.file_name() == b"repodata");
+        let name = path.file_name();
+        repodata
+            || name.windows(8).any(|part| part == b"CHECKSUM")
+            || self.never_link.is_match(Path::new(std::ffi::OsStr::new(
+                std::str::from_utf8(name).unwrap_or_default(),
+            )))
+    }
+
+    /// Returns where a ref is published, if it is.
+    pub fn view(&self, name: &RefName) -> Result<Option<ViewSpec>> {
+        let Some(view) = names::view_for_ref(&self.config, name.as_str()) else {
+            return Ok(None);
+        };
+        let path = RelPath::new(&view.path).map_err(|reason| Error::Setting {
+            key: format!("category (path {:?})", view.path),
+            reason: reason.to_owned(),
+        })?;
+        Ok(Some(ViewSpec { name: name.clone(), mount: view.mount, path }))
+    }
+
+    /// Returns the views of all refs that exist, by ref.
+    pub fn views(&self) -> Result<Vec<(ViewSpec, SnapshotId)>> {
+        let mut views = Vec::new();
+        for state in self.store.refs()? {
+            if let Some(view) = self.view(&state.name)? {
+                views.push((view, state.snapshot));
+            }
+        }
+        Ok(views)
+    }
+
+    /// Resolves a revision as it was typed.
+    pub fn resolve(&self, rev: &str) -> Result<SnapshotId> {
+        Ok(self.store.resolve(&Rev::parse(rev)?)?)
+    }
+
+    /// Opens the mount whose pool ingest fills.
+    pub fn home(&self) -> Result<Mount> {
+        Ok(self.store.mount(&self.config.store.home)?)
+    }
+
+    /// Opens an object's content from whichever pool has it.
+    pub fn open_object(&self, file: &FileEntry, path: &RelPath) -> Result<OpenFile> {
+        let mut last = None;
+        let home = self.config.store.home.as_str();
+        let others = self.store.mount_names().filter(|name| *name != home);
+        for name in std::iter::once(home).chain(others) {
+            let found = self.store.mount(name).and_then(|mount| {
+                Ok((mount.pool().stat(&file.object)?.is_some(), mount))
+            });
+            match found {
+                Ok((true, mount)) => return Ok(mount.pool().open_object(&file.object)?),
+                Ok((false, mount)) => {
+                    last = Some(cairn_store::Error::MissingObject {
+                        id: file.object,
+                        pool: mount.spec.pool.clone(),
+                        path: path.clone(),
+                    });
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.map_or_else(
+            || Error::Setting { key: "mounts".into(), reason: "there is none".into() },
+            Error::Store,
+        ))
+    }
+
+    /// Finishes what a killed command left: dead batches, and views that do not yet show what
+    /// the log says. Returns a sentence for each thing done or still pending.
+    pub fn recover(&self, observer: &dyn Observer) -> Result<Vec<String>> {
+        let mut notes: Vec<String> = self.store.notes().to_vec();
+        for name in self.store.mount_names() {
+            // A mount that is away is reported by whoever needs it.
+            if let Ok(mount) = self.store.mount(name)
+                && mount.pool().recover()? > 0
+            {
+                notes.push(format!("Removed what a killed command left in the pool of {name}."));
+            }
+        }
+        for (view, snapshot) in self.views()? {
+            let root = self.store.snapshot(&snapshot)?.root();
+            match self.store.live(&view) {
+                Ok(live) if live.tree == Some(root.tree) => {}
+                Ok(_) => match self.finish_view(&view, snapshot, root, observer) {
+                    Ok(true) => notes.push(format!("Finished publishing {}.", view.name)),
+                    Ok(false) => {}
+                    Err(Error::Store(cairn_store::Error::Busy { .. })) => {}
+                    Err(error) => notes.push(format!("{} is still pending: {error}.", view.name)),
+                },
+                Err(error) => notes.push(format!("{} is still pending: {error}.", view.name)),
+            }
+        }
+        Ok(notes)
+    }
+
+    /// Makes one view show what its ref names; returns whether a swap was needed.
+    pub fn finish_view(
+        &self,
+        view: &ViewSpec,
+        snapshot: SnapshotId,
+        root: DirEntry,
+        observer: &dyn Observer,
+    ) -> Result<bool> {
+        let _writer = self.store.writer(std::slice::from_ref(&view.name))?;
+        let draft = Draft::new(&self.store);
+        let now = jiff::Timestamp::now();
+        let goal = Goal { snapshot, root, time: now, intent: Intent::Forward };
+        let never_link = |path: &RelPath| self.must_not_share(path);
+        let prepared = self.store.prepare_view(&draft, view, &goal, &never_link, observer)?;
+        let swapped = prepared.swap(snapshot, now)?;
+        self.store.tidy_view(view, now)?;
+        Ok(swapped)
+    }
+}
+
+/// Translates the configuration's mounts for the store.
+pub fn mount_specs(config: &Config) -> Result<Vec<MountSpec>> {
+    let translate = |(name, mount): (&String, &crate::config::Mount)| {
+        let swap = match mount.swap {
+            SwapMode::Auto => None,
+            SwapMode::Exchange => Some(Strategy::Exchange),
+            SwapMode::Symlink => Some(Strategy::Symlink),
+            SwapMode::InPlace => {
+                return Err(Error::Setting {
+                    key: format!("mounts.{name}.swap"),
+                    reason: "in-place publishing is not atomic and this version does not offer it"
+                        .into(),
+                });
+            }
+        };
+        Ok(MountSpec {
+            name: name.clone(),
+            path: PathBuf::from(&mount.path),
+            pool: PathBuf::from(&mount.pool),
+            owner: mount.owner.map(|owner| (owner.uid, owner.gid)),
+            link: match mount.link {
+                LinkMode::Auto => StoreLink::Auto,
+                LinkMode::Reflink => StoreLink::Reflink,
+                LinkMode::Hardlink => StoreLink::Hardlink,
+                LinkMode::Copy => StoreLink::Copy,
+            },
+            swap,
+            keep_trees: mount.keep_trees,
+            grace: mount.grace,
+        })
+    };
+    config.mounts.iter().map(translate).collect()
+}
+
+/// Compiles glob patterns that match a file's own name.
+pub(crate) fn glob_set(key: &str, patterns: &[String]) -> Result<GlobSet> {
+    let wrong = |error: globset::Error| Error::Setting {
+        key: key.to_owned(),
+        reason: error.to_string(),
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(Glob::new(pattern).map_err(wrong)?);
+    }
+    set.build().map_err(wrong)
+}
+
+fn never_link(config: &Config) -> Result<GlobSet> {
+    glob_set("defaults.never_link", &config.defaults.never_link)
+}
+
+/// Opens a directory; exists so that callers need not name the store's module.
+pub fn open_dir(path: &Path) -> Result<Dir> {
+    Ok(Dir::open(path)?)
+}
+
+/// Raises the process's limits to what walking a release needs.
+pub fn raise_limits() {
+    fs::raise_open_files();
+}

@@ -1,0 +1,30 @@
+//! The release verbs: ingest, stage, promote, rollback, publish.
+//!
+//! Each computes the tree that a ref shall name, and hands the moves to one procedure that plans
+//! or carries them out: prepare every view, append the operation, swap, write the lists. That
+//! order is what makes a promotion all or nothing.
+
+mod ingest;
+mod lists;
+mod moves;
+mod promote;
+mod publish;
+mod rollback;
+mod stage;
+
+pub use ingest::{IngestOptions, ingest};
+pub use lists::lists;
+pub use promote::{PromoteOptions, promote};
+pub use publish::publish;
+pub use rollback::rollback;
+pub use stage::{StageOptions, stage};
+
+/// Whether what the new side lacks stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Merge {
+    /// What the new side lacks stays; a `repodata` directory is the new side's whole.
+    #[default]
+    Keep,
+    /// The result is exactly the new side.
+    Exact,
+}

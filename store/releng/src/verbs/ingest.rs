@@ -1,0 +1,110 @@
+//! Ingest: a compose becomes a ref.
+
+use std::path::PathBuf;
+
+use cairn_store::ingest::Placement;
+use cairn_store::path::display;
+use cairn_store::progress::Observer;
+use cairn_store::publish::Intent;
+use cairn_store::refs::RefName;
+use cairn_store::snapshot::Origin;
+use cairn_store::transform::settle_times;
+use cairn_store::tree::Draft;
+
+use super::moves::{Destination, Move, Moves, ref_name};
+use crate::compose::{Compose, Unfinished};
+use crate::error::{Error, Result};
+use crate::names::guess_compose_ref;
+use crate::report::{Mode, Report};
+use crate::site::Site;
+
+/// How a compose is taken.
+#[derive(Clone, Debug, Default)]
+pub struct IngestOptions {
+    /// The ref; guessed from the compose's name when none is given.
+    pub name: Option<String>,
+    /// By copy (or reflink), or by hard link from a compose that never changes.
+    pub placement: Placement,
+    /// Whether an unfinished compose is taken.
+    pub unfinished: Unfinished,
+    /// Whether to act.
+    pub mode: Mode,
+}
+
+/// Takes a compose into the store and moves its ref.
+pub fn ingest(
+    site: &Site,
+    dir: &PathBuf,
+    options: &IngestOptions,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let compose = Compose::open(dir, options.unfinished)?;
+    let name = match &options.name {
+        Some(name) => RefName::new(name)?,
+        None => guess(site, dir, &compose)?,
+    };
+    let home = site.home()?;
+    if options.mode == Mode::DryRun {
+        return dry_run(site, compose, name, observer);
+    }
+    let writer = site.store.writer(std::slice::from_ref(&name))?;
+    let mut report = Report { notes: site.recover(observer)?, ..Report::default() };
+    report.notes.extend(compose.notes);
+    let old = site.current(&name)?;
+    let draft = Draft::new(&site.store);
+    let pool = home.pool();
+    let placement = match site.config.compose.immutable {
+        true => Placement::Link,
+        false => options.placement,
+    };
+    let found = site.store.ingest(&draft, &compose.tree, pool, placement, observer)?;
+    report.ingested = Some(found.counts);
+    let mut root = found.root;
+    if let Some((_, old)) = &old {
+        let settled = settle_times(&draft, old, &root)?;
+        root = settled.root;
+        report.times_moved = settled.moved;
+    }
+    let origin = Origin { verb: "ingest".into(), facts: compose.facts };
+    let parents = old.iter().map(|(id, _)| *id).collect();
+    let moves = Moves {
+        site,
+        draft: &draft,
+        verb: "ingest",
+        moves: vec![Move { name, old, new: Destination::Tree { root, origin, parents } }],
+        intent: Intent::Forward,
+        details: serde_json::Value::Null,
+        inodes: found.inodes,
+    };
+    moves.run(Mode::Apply, Some(&writer), report, observer)
+}
+
+/// Says what an ingest would read, without reading it.
+fn dry_run(
+    site: &Site,
+    compose: Compose,
+    name: RefName,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let home = site.home()?;
+    let placement = Placement::default();
+    let counts = site.store.survey(&compose.tree, home.pool(), placement, observer)?;
+    let mut report = Report { verb: "ingest", dry_run: true, ..Report::default() };
+    report.notes = compose.notes;
+    report.notes.push(format!(
+        "{} would be read into {name}: {} files are new or changed, of {}.",
+        display(&compose.dir),
+        counts.files_read,
+        counts.files
+    ));
+    report.ingested = Some(counts);
+    Ok(report)
+}
+
+fn guess(site: &Site, dir: &PathBuf, compose: &Compose) -> Result<RefName> {
+    let guess = |path: &std::path::Path| guess_compose_ref(&site.config, path.to_str()?);
+    match guess(dir).or_else(|| guess(&compose.dir)) {
+        Some(name) => ref_name(name),
+        None => Err(Error::NoGuess(dir.clone())),
+    }
+}

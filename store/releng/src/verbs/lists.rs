@@ -1,0 +1,80 @@
+//! Lists: what mirrors poll, written for every root that the configuration names.
+
+use std::collections::BTreeMap;
+
+use cairn_store::progress::Observer;
+
+use crate::config::ListRoot;
+use crate::error::{Error, Result};
+use crate::lists::{self, ListReport, ListedView};
+use crate::report::{Mode, Report};
+use crate::site::Site;
+
+/// Writes the mirror lists of these roots, or of all.
+///
+/// A root is named as the configuration names it: its path on the mount, `.` for the mount itself.
+pub fn lists(
+    site: &Site,
+    roots: &[String],
+    mode: Mode,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let known = |root: &&String| site.config.lists.iter().any(|list| is_named(list, root));
+    if let Some(unknown) = roots.iter().find(|root| !known(root)) {
+        let all: Vec<_> = site.config.lists.iter().map(shown).collect();
+        return Err(Error::Setting {
+            key: "lists".into(),
+            reason: format!("no list root is called {unknown:?}; known: {}", all.join(", ")),
+        });
+    }
+    let mut report = Report {
+        verb: "lists",
+        dry_run: mode == Mode::DryRun,
+        notes: site.store.notes().to_vec(),
+        ..Report::default()
+    };
+    report.lists = write_lists(site, roots, mode, observer)?;
+    Ok(report)
+}
+
+/// Writes lists without a report of their own; no roots means all.
+pub(super) fn write_lists(
+    site: &Site,
+    roots: &[String],
+    mode: Mode,
+    observer: &dyn Observer,
+) -> Result<Vec<ListReport>> {
+    let mut by_mount: BTreeMap<&str, Vec<&ListRoot>> = BTreeMap::new();
+    for list in &site.config.lists {
+        if roots.is_empty() || roots.iter().any(|root| is_named(list, root)) {
+            by_mount.entry(&list.mount).or_default().push(list);
+        }
+    }
+    let views = site.views()?;
+    let mut reports = Vec::new();
+    for (name, lists) in by_mount {
+        let mount = site.store.mount(name)?;
+        let mut listed = Vec::new();
+        for (view, _) in views.iter().filter(|(view, _)| view.mount == name) {
+            // What is live is listed, even where a swap is still pending.
+            if let Some(snapshot) = site.store.live(view)?.snapshot {
+                let (name, path) = (view.name.clone(), view.path.clone());
+                listed.push(ListedView { name, path, snapshot });
+            }
+        }
+        reports.extend(lists::write(&site.store, &mount, &lists, &site.config.lists, &listed, mode, observer)?);
+    }
+    Ok(reports)
+}
+
+fn is_named(list: &ListRoot, root: &str) -> bool {
+    let root = root.trim_matches('/');
+    list.path == root || list.path.is_empty() && root == "." || shown(list) == root
+}
+
+fn shown(list: &ListRoot) -> String {
+    match list.path.as_str() {
+        "" => list.mount.clone(),
+        path => format!("{}/{path}", list.mount),
+    }
+}

@@ -1,0 +1,235 @@
+//! One procedure for every verb that moves refs: plan it, or do it.
+
+use cairn_store::diff::{Changed, diff};
+use cairn_store::id::SnapshotId;
+use cairn_store::index::Inode;
+use cairn_store::log::RefEdit;
+use cairn_store::path::RelPath;
+use cairn_store::progress::Observer;
+use cairn_store::publish::{Goal, Intent, Prepared, ViewSpec};
+use cairn_store::refs::RefName;
+use cairn_store::snapshot::{Origin, Snapshot};
+use cairn_store::store::{Proposal, Writer};
+use cairn_store::tree::{DirEntry, Draft};
+
+use super::lists::write_lists;
+use crate::audit;
+use crate::error::{Error, Result};
+use crate::report::{Mode, Paths, RefMove, RefPlan, Report, ViewReport};
+use crate::site::Site;
+
+/// Where a ref shall go.
+pub(super) struct Move {
+    pub name: RefName,
+    /// What it names now, and that snapshot's root.
+    pub old: Option<(SnapshotId, DirEntry)>,
+    pub new: Destination,
+}
+
+/// What a ref shall name.
+pub(super) enum Destination {
+    /// A new snapshot of this tree, unless the ref names that tree already.
+    Tree { root: DirEntry, origin: Origin, parents: Vec<SnapshotId> },
+    /// A snapshot that exists.
+    Snapshot { id: SnapshotId, root: DirEntry },
+}
+
+impl Move {
+    fn root(&self) -> DirEntry {
+        match &self.new {
+            Destination::Tree { root, .. } | Destination::Snapshot { root, .. } => *root,
+        }
+    }
+
+    /// Returns whether the ref names this already.
+    fn is_noop(&self) -> bool {
+        match (&self.old, &self.new) {
+            (Some((_, old)), Destination::Tree { root, .. }) => old == root,
+            (Some((old, _)), Destination::Snapshot { id, .. }) => old == id,
+            (None, _) => false,
+        }
+    }
+}
+
+/// A verb's moves, ready to be planned or done.
+pub(super) struct Moves<'a> {
+    pub site: &'a Site,
+    pub draft: &'a Draft<'a>,
+    pub verb: &'static str,
+    pub moves: Vec<Move>,
+    pub intent: Intent,
+    pub details: serde_json::Value,
+    pub inodes: Vec<Inode>,
+}
+
+impl Site {
+    /// Returns what a ref names and that snapshot's root.
+    pub(super) fn current(&self, name: &RefName) -> Result<Option<(SnapshotId, DirEntry)>> {
+        let Some(state) = self.store.get_ref(name)? else { return Ok(None) };
+        Ok(Some((state.snapshot, self.store.snapshot(&state.snapshot)?.root())))
+    }
+}
+
+impl Moves<'_> {
+    /// Plans the moves or carries them out.
+    pub fn run(
+        self,
+        mode: Mode,
+        writer: Option<&Writer<'_>>,
+        mut report: Report,
+        observer: &dyn Observer,
+    ) -> Result<Report> {
+        report.verb = self.verb;
+        for one in &self.moves {
+            let old = one.old.as_ref().map(|(_, root)| root);
+            report.changed.add(&Changed::between(self.draft, old, Some(&one.root()))?);
+        }
+        match (mode, writer) {
+            (Mode::Apply, Some(writer)) => self.apply(writer, report, observer),
+            (Mode::Apply | Mode::DryRun, _) => self.plan(report),
+        }
+    }
+
+    fn plan(self, mut report: Report) -> Result<Report> {
+        report.dry_run = true;
+        let now = jiff::Timestamp::now();
+        for one in &self.moves {
+            if let Some(view) = self.site.view(&one.name)? {
+                let goal = self.goal(one, SnapshotId::of(b""), now);
+                let plan = self.site.store.plan_view(self.draft, &view, &goal)?;
+                report.views.push(ViewReport::new(&plan));
+            }
+            if one.is_noop() {
+                continue;
+            }
+            let new = match &one.new {
+                Destination::Snapshot { id, .. } => Some(*id),
+                Destination::Tree { .. } => None,
+            };
+            let old = one.old.map(|(id, _)| id);
+            report.refs.push(RefMove { name: one.name.to_string(), old, new });
+            report.plan.push(self.plan_ref(one, &mut report.notes)?);
+        }
+        Ok(report)
+    }
+
+    fn plan_ref(&self, one: &Move, notes: &mut Vec<String>) -> Result<RefPlan> {
+        let (old, new) = (one.old.as_ref().map(|(_, root)| root), one.root());
+        let mut files = Paths::default();
+        diff(self.draft, old, Some(&new), &mut |change| {
+            files.count(&change);
+            Ok(())
+        })?;
+        let is_repomd = |path: &&RelPath| path.as_bytes().ends_with(b"repodata/repomd.xml");
+        let changed = files.changed.iter().chain(&files.added).filter(is_repomd);
+        let repo = |path: &RelPath| Some(path.split_last()?.0.split_last()?.0);
+        let repos = changed.filter_map(repo).collect();
+        let open = |file: &_, path: &_| self.site.open_object(file, path);
+        let packages = audit::packages(self.draft, &open, old, Some(&new))?;
+        for error in &packages.errors {
+            notes.push(format!("Packages are not compared in one repo: {error}."));
+        }
+        Ok(RefPlan {
+            name: one.name.to_string(),
+            changed: Changed::between(self.draft, old, Some(&new))?,
+            files,
+            packages: old.is_some().then_some(packages),
+            repos,
+        })
+    }
+
+    fn goal(&self, one: &Move, snapshot: SnapshotId, time: jiff::Timestamp) -> Goal {
+        Goal { snapshot, root: one.root(), time, intent: self.intent }
+    }
+
+    fn apply(
+        self,
+        writer: &Writer<'_>,
+        mut report: Report,
+        observer: &dyn Observer,
+    ) -> Result<Report> {
+        let time = jiff::Timestamp::now();
+        let mut proposal = Proposal {
+            verb: self.verb.to_owned(),
+            details: self.details.clone(),
+            ..Proposal::default()
+        };
+        let mut prepared: Vec<(ViewSpec, SnapshotId, Prepared)> = Vec::new();
+        for one in &self.moves {
+            let (id, snapshot) = self.snapshot(one, time);
+            if let Some(view) = self.site.view(&one.name)? {
+                let goal = self.goal(one, id, time);
+                let never_link = |path: &RelPath| self.site.must_not_share(path);
+                let store = &self.site.store;
+                let ready = store.prepare_view(self.draft, &view, &goal, &never_link, observer)?;
+                prepared.push((view, id, ready));
+            }
+            if !one.is_noop() {
+                let old = one.old.map(|(id, _)| id);
+                proposal.edits.push(RefEdit { name: one.name.clone(), old, new: Some(id) });
+                proposal.snapshots.extend(snapshot);
+            }
+        }
+        let mut published = time;
+        if proposal.edits.is_empty() {
+            writer.remember(&self.inodes)?;
+        } else {
+            proposal.inodes = self.inodes;
+            report.refs = proposal.edits.iter().map(RefMove::from).collect();
+            let operation = writer.commit(self.draft, proposal)?;
+            report.number = Some(operation.number);
+            report.operation = self.site.store.head()?.map(|head| head.id);
+            published = operation.time;
+        }
+        // From here on everything is done as far as it goes: it has happened.
+        let mut views = Vec::new();
+        for (view, snapshot, ready) in prepared {
+            let mut row = ViewReport { links: ready.links, ..ViewReport::new(&ready.plan) };
+            match ready.swap(snapshot, published) {
+                Ok(swapped) => row.swapped = swapped,
+                Err(error) => row.pending = Some(error.to_string()),
+            }
+            report.views.push(row);
+            views.push(view);
+        }
+        if !views.is_empty() {
+            match write_lists(self.site, &[], Mode::Apply, observer) {
+                Ok(lists) => report.lists = lists,
+                Err(error) => report.notes.push(format!(
+                    "The mirror lists were not written: {error}; run cairn lists."
+                )),
+            }
+        }
+        for view in views {
+            if let Err(error) = self.site.store.tidy_view(&view, published) {
+                report.notes.push(format!("Old trees of {} stay: {error}.", view.name));
+            }
+        }
+        Ok(report)
+    }
+
+    /// Returns the snapshot that a move leads to, and the new one if it must be stored.
+    fn snapshot(&self, one: &Move, time: jiff::Timestamp) -> (SnapshotId, Option<Snapshot>) {
+        match &one.new {
+            Destination::Snapshot { id, .. } => (*id, None),
+            Destination::Tree { .. } if one.is_noop() => {
+                (one.old.expect("a no-op has an old side").0, None)
+            }
+            Destination::Tree { root, origin, parents } => {
+                let snapshot = Snapshot {
+                    version: Snapshot::VERSION,
+                    root: (*root).into(),
+                    time,
+                    origin: origin.clone(),
+                    parents: parents.clone(),
+                };
+                (snapshot.encode().0, Some(snapshot))
+            }
+        }
+    }
+}
+
+/// Turns a configured name into a ref name.
+pub(super) fn ref_name(name: String) -> Result<RefName> {
+    RefName::new(name).map_err(Error::Store)
+}

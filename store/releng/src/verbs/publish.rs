@@ -1,0 +1,82 @@
+//! Publish: views become what their refs say, without any ref moving.
+
+use cairn_store::path::RelPath;
+use cairn_store::progress::Observer;
+use cairn_store::publish::{Goal, Intent};
+use cairn_store::refs::{RefName, Rev};
+use cairn_store::tree::Draft;
+
+use super::lists::write_lists;
+use crate::error::Result;
+use crate::report::{Mode, Report, ViewReport};
+use crate::site::Site;
+
+/// Makes the views of these refs, or of all, show what the refs name; finishes what a crash left
+/// and removes files whose grace is over.
+pub fn publish(
+    site: &Site,
+    names: &[String],
+    mode: Mode,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let wanted = names.iter().map(RefName::new).collect::<std::result::Result<Vec<_>, _>>()?;
+    for name in &wanted {
+        site.store.resolve(&Rev::Ref(name.clone()))?;
+    }
+    let mut report = Report {
+        verb: "publish",
+        dry_run: mode == Mode::DryRun,
+        notes: site.store.notes().to_vec(),
+        ..Report::default()
+    };
+    if mode == Mode::Apply {
+        for name in site.store.mount_names() {
+            if let Ok(mount) = site.store.mount(name) {
+                mount.pool().recover()?;
+            }
+        }
+    }
+    for (view, snapshot) in site.views()? {
+        if !wanted.is_empty() && !wanted.contains(&view.name) {
+            continue;
+        }
+        let draft = Draft::new(&site.store);
+        let (root, time) = (site.store.snapshot(&snapshot)?.root(), jiff::Timestamp::now());
+        let goal = Goal { snapshot, root, time, intent: Intent::Forward };
+        let never_link = |path: &RelPath| site.must_not_share(path);
+        if mode == Mode::DryRun {
+            let plan = site.store.plan_view(&draft, &view, &goal)?;
+            report.views.push(ViewReport::new(&plan));
+            continue;
+        }
+        let _writer = site.store.writer(std::slice::from_ref(&view.name))?;
+        let ready = site.store.prepare_view(&draft, &view, &goal, &never_link, observer);
+        let mut row = match ready {
+            Ok(ready) => {
+                let mut row = ViewReport { links: ready.links, ..ViewReport::new(&ready.plan) };
+                match ready.swap(snapshot, time) {
+                    Ok(swapped) => row.swapped = swapped,
+                    Err(error) => row.pending = Some(error.to_string()),
+                }
+                row
+            }
+            // One mount that is away must not keep the others from being finished.
+            Err(error) => {
+                report.notes.push(format!("{} is pending: {error}.", view.name));
+                report.pending.push(view.name.to_string());
+                continue;
+            }
+        };
+        if row.pending.is_none()
+            && let Err(error) = site.store.tidy_view(&view, time)
+        {
+            report.notes.push(format!("Old trees of {} stay: {error}.", view.name));
+        }
+        row.name = view.name.to_string();
+        report.views.push(row);
+    }
+    if mode == Mode::Apply {
+        report.lists = write_lists(site, &[], Mode::Apply, observer)?;
+    }
+    Ok(report)
+}

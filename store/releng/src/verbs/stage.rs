@@ -1,0 +1,123 @@
+//! Stage: composes become the release's staging view.
+
+use cairn_store::path::RelPath;
+use cairn_store::progress::Observer;
+use cairn_store::publish::Intent;
+use cairn_store::snapshot::Origin;
+use cairn_store::transform::{exclude, overlay, settle_times};
+use cairn_store::tree::{DirEntry, Draft};
+
+use super::Merge;
+use super::moves::{Destination, Move, Moves, ref_name};
+use crate::error::{Error, Result};
+use crate::report::{Mode, Report};
+use crate::site::{Site, glob_set};
+
+/// How composes are staged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StageOptions {
+    /// Whether staging keeps what the composes lack.
+    pub merge: Merge,
+    /// Whether to act.
+    pub mode: Mode,
+}
+
+/// Stages composes, named by their short names, for a release.
+pub fn stage(
+    site: &Site,
+    release: &str,
+    composes: &[String],
+    options: &StageOptions,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let release = site.config.release(release)?;
+    let name = ref_name(release.staging_ref())?;
+    let mut sources = Vec::new();
+    for short in composes {
+        let source = ref_name(release.compose_ref(short)?)?;
+        let Some(current) = site.current(&source)? else {
+            let path = release.compose_path(short)?;
+            return Err(Error::NotIngested { name: source.to_string(), path });
+        };
+        sources.push((source, current));
+    }
+    let mut report = Report::default();
+    let writer = match options.mode {
+        Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
+        Mode::DryRun => None,
+    };
+    if writer.is_some() {
+        report.notes = site.recover(observer)?;
+    }
+    let old = site.current(&name)?;
+    let draft = Draft::new(&site.store);
+    let roots: Vec<DirEntry> = sources.iter().map(|(_, (_, root))| *root).collect();
+    let mut root = staged(site, &draft, old.map(|(_, root)| root), &roots, options.merge)?;
+    if let Some((_, old)) = &old {
+        let settled = settle_times(&draft, old, &root)?;
+        root = settled.root;
+        report.times_moved = settled.moved;
+    }
+    let mut origin = Origin { verb: "stage".into(), ..Origin::default() };
+    for (source, (id, _)) in &sources {
+        origin.facts.insert(source.to_string(), id.to_string());
+    }
+    origin.facts.insert("merge".into(), merge_name(options.merge).into());
+    let parents = old.iter().map(|(id, _)| *id).chain(sources.iter().map(|(_, (id, _))| *id));
+    let parents = parents.collect();
+    let moves = Moves {
+        site,
+        draft: &draft,
+        verb: "stage",
+        moves: vec![Move { name, old, new: Destination::Tree { root, origin, parents } }],
+        intent: Intent::Forward,
+        details: serde_json::Value::Null,
+        inodes: Vec::new(),
+    };
+    moves.run(options.mode, writer.as_ref(), report, observer)
+}
+
+/// The recipe: the composes over each other, and in an additive run, less what update syncs
+/// leave out, over what is staged.
+fn staged(
+    site: &Site,
+    draft: &Draft<'_>,
+    old: Option<DirEntry>,
+    composes: &[DirEntry],
+    merge: Merge,
+) -> Result<DirEntry> {
+    let excluded = glob_set("defaults.update_exclude", &site.config.defaults.update_exclude)?;
+    let leaves_out = |path: &RelPath| {
+        std::str::from_utf8(path.file_name()).is_ok_and(|name| excluded.is_match(name))
+    };
+    let mut result = match merge {
+        Merge::Keep => old,
+        Merge::Exact => None,
+    };
+    for compose in composes {
+        let top = match merge {
+            Merge::Keep => exclude(draft, compose, &leaves_out)?,
+            Merge::Exact => *compose,
+        };
+        result = Some(match result {
+            Some(base) => overlay(draft, &base, &top, &is_repodata)?,
+            None => top,
+        });
+    }
+    result.ok_or_else(|| Error::Setting {
+        key: "COMPOSE".into(),
+        reason: "name at least one compose to stage".into(),
+    })
+}
+
+/// A repo's metadata describes one set of packages: it is taken whole, never merged file by file.
+pub(super) fn is_repodata(name: &[u8]) -> bool {
+    name == b"repodata"
+}
+
+pub(super) fn merge_name(merge: Merge) -> &'static str {
+    match merge {
+        Merge::Keep => "keep",
+        Merge::Exact => "exact",
+    }
+}
