@@ -102,6 +102,23 @@ impl Checksum {
         Ok(Checksum { kind: known, hex: value.to_ascii_lowercase() })
     }
 
+    /// Makes a checksum of digits alone, as `pkgid` attributes have them: the length tells the type.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Checksum::parse`].
+    pub fn parse_pkgid(file: &str, record: &str, value: &str) -> Result<Checksum> {
+        let kind = match value.trim().len() {
+            32 => "md5",
+            40 => "sha1",
+            56 => "sha224",
+            96 => "sha384",
+            128 => "sha512",
+            _ => "sha256",
+        };
+        Checksum::parse(file, record, kind, value)
+    }
+
     /// Makes the checksum of an SHA-256 digest.
     pub fn from_sha256(digest: [u8; 32]) -> Checksum {
         Checksum { kind: ChecksumType::Sha256, hex: to_hex(&digest) }

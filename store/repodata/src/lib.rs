@@ -13,12 +13,20 @@
 
 pub mod checksum;
 pub mod codec;
+pub mod comps;
 pub mod error;
+pub mod filelists;
 pub mod header;
 pub mod href;
 pub mod limits;
+mod lists;
+pub mod merge;
+pub mod modules;
+pub mod other;
 pub mod primary;
 pub mod repomd;
+pub mod treeinfo;
+pub mod updateinfo;
 pub mod vercmp;
 pub mod write;
 mod xml;

@@ -1,6 +1,5 @@
 //! `primary.xml`: what every client needs to know of each package.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io::BufRead;
 use std::str::FromStr;
@@ -8,7 +7,7 @@ use std::str::FromStr;
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 use crate::href;
-use crate::limits::MAX_PACKAGES;
+use crate::lists::{Keep, Packages};
 use crate::vercmp::{Evr, Nevra};
 use crate::xml::{Document, Tag, Token};
 
@@ -258,126 +257,14 @@ pub fn read<E: From<Error>>(
     reader: impl BufRead,
     visit: &mut impl FnMut(Package) -> Result<(), E>,
 ) -> Result<u64, E> {
-    read_kept(file, reader, false, &mut |package, _| visit(package))
-}
-
-/// Does what [`read`] does, and passes the bytes of each element along if `keep` is set.
-pub(crate) fn read_kept<E: From<Error>>(
-    file: &str,
-    reader: impl BufRead,
-    keep: bool,
-    visit: &mut impl FnMut(Package, Vec<u8>) -> Result<(), E>,
-) -> Result<u64, E> {
     let mut document = Document::new(file, reader);
-    let mut packages = Packages::open(&mut document, "metadata", keep)?;
-    while packages.next(&mut document)?.is_some() {
+    let mut packages = Packages::open(&mut document, "metadata", Keep::No)?;
+    while packages.next(&mut document)? {
         let package = read_package(&mut document)?;
         packages.seen(&document, &package.pkgid)?;
-        let kept = document.kept();
-        visit(package, kept)?;
+        visit(package)?;
     }
     Ok(packages.close(&mut document)?)
-}
-
-/// What the three package lists have in common: a declared number of packages with unique ids.
-pub(crate) struct Packages {
-    declared: u64,
-    found: u64,
-    seen: HashSet<Checksum>,
-    keep: bool,
-}
-
-impl Packages {
-    /// Reads the root element.
-    pub(crate) fn open<R: BufRead>(
-        document: &mut Document<R>,
-        root: &'static str,
-        keep: bool,
-    ) -> Result<Packages> {
-        let attributes = document.root(root)?;
-        let declared = attributes.get("packages").and_then(|n| n.trim().parse().ok());
-        let declared = declared
-            .ok_or_else(|| Error::record(document.file(), root, "no number of packages"))?;
-        if declared > MAX_PACKAGES {
-            let (file, limit) = (document.file().to_owned(), MAX_PACKAGES as usize);
-            let (part, offset) = ("the number of packages", document.offset());
-            return Err(Error::Long { file, offset, part, limit });
-        }
-        if keep && !namespaces_are_usual(root, &attributes.0) {
-            let reason =
-                "its XML namespaces have unusual prefixes, elements cannot be carried over";
-            return Err(Error::record(document.file(), root, reason));
-        }
-        Ok(Packages { declared, found: 0, seen: HashSet::new(), keep })
-    }
-
-    /// Reads up to the next package's start tag and returns its `pkgid` attribute, empty if it
-    /// has none; nothing at the end.
-    pub(crate) fn next<R: BufRead>(
-        &mut self,
-        document: &mut Document<R>,
-    ) -> Result<Option<String>> {
-        loop {
-            match document.next()? {
-                Token::Start(tag) if tag.name() == "package" => {
-                    let pkgid = tag.attribute("pkgid")?.unwrap_or_default();
-                    self.found += 1;
-                    if self.found > self.declared {
-                        return Err(self.count(document));
-                    }
-                    if self.keep {
-                        document.keep();
-                    }
-                    return Ok(Some(pkgid));
-                }
-                Token::Start(_) => document.skip()?,
-                Token::Text(_) => {}
-                Token::End | Token::Eof => return Ok(None),
-            }
-        }
-    }
-
-    /// Notes a package's id.
-    pub(crate) fn seen<R: BufRead>(
-        &mut self,
-        document: &Document<R>,
-        pkgid: &Checksum,
-    ) -> Result<()> {
-        if self.seen.insert(pkgid.clone()) {
-            return Ok(());
-        }
-        let (file, pkgid) = (document.file().to_owned(), pkgid.hex().to_owned());
-        Err(Error::DuplicatePackage { file, pkgid })
-    }
-
-    /// Reads the end of the document and returns the number of packages.
-    pub(crate) fn close<R: BufRead>(self, document: &mut Document<R>) -> Result<u64> {
-        document.finish()?;
-        if self.found != self.declared {
-            return Err(self.count(document));
-        }
-        Ok(self.found)
-    }
-
-    fn count<R: BufRead>(&self, document: &Document<R>) -> Error {
-        let (declared, found) = (self.declared, self.found);
-        Error::PackageCount { file: document.file().to_owned(), declared, found }
-    }
-}
-
-/// Returns whether elements can be copied into a document of ours: the default namespace is the
-/// root's own, and the only prefix is `rpm`.
-fn namespaces_are_usual(root: &str, attributes: &[(String, String)]) -> bool {
-    let usual = match root {
-        "metadata" => "http://linux.duke.edu/metadata/common",
-        "filelists" => "http://linux.duke.edu/metadata/filelists",
-        _ => "http://linux.duke.edu/metadata/other",
-    };
-    attributes.iter().all(|(name, value)| match name.as_str() {
-        "xmlns" => value == usual,
-        "xmlns:rpm" => value == "http://linux.duke.edu/metadata/rpm",
-        other => !other.starts_with("xmlns:"),
-    })
 }
 
 /// A package while its elements come in, in any order.

@@ -238,7 +238,7 @@ struct Parts {
     checksum: Option<Checksum>,
     open_checksum: Option<Checksum>,
     header_checksum: Option<Checksum>,
-    timestamp: Option<f64>,
+    timestamp: Option<i64>,
     size: Option<u64>,
     open_size: Option<u64>,
     header_size: Option<u64>,
@@ -270,7 +270,7 @@ fn read_record<R: BufRead>(document: &mut Document<R>, kind: String) -> Result<R
                     let name = tag.attribute("type")?;
                     parts.header_checksum = read_checksum(document, &kind, name)?;
                 }
-                "timestamp" => parts.timestamp = read_number(document, &kind, "timestamp")?,
+                "timestamp" => parts.timestamp = read_time(document, &kind)?,
                 "size" => parts.size = read_number(document, &kind, "size")?,
                 "open-size" => parts.open_size = read_number(document, &kind, "open-size")?,
                 "header-size" => parts.header_size = read_number(document, &kind, "header-size")?,
@@ -293,8 +293,7 @@ fn read_record<R: BufRead>(document: &mut Document<R>, kind: String) -> Result<R
         checksum: parts.checksum.ok_or_else(|| missing("checksum"))?,
         open_checksum: parts.open_checksum,
         header_checksum: parts.header_checksum,
-        // Some tools write fractions of a second.
-        timestamp: parts.timestamp.map(|seconds| seconds as i64),
+        timestamp: parts.timestamp,
         size: parts.size,
         open_size: parts.open_size,
         header_size: parts.header_size,
@@ -330,6 +329,20 @@ fn read_number<T: std::str::FromStr, R: BufRead>(
     }
     text.parse().map(Some).map_err(|_| {
         Error::record(document.file(), record, format!("{field} {text:?} is not a number"))
+    })
+}
+
+/// Reads a time in seconds; some tools write fractions, which are dropped.
+fn read_time<R: BufRead>(document: &mut Document<R>, record: &str) -> Result<Option<i64>> {
+    let text = document.text()?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let whole = whole.parse().ok().filter(|_| fraction.bytes().all(|b| b.is_ascii_digit()));
+    whole.map(Some).ok_or_else(|| {
+        Error::record(document.file(), record, format!("timestamp {text:?} is not a number"))
     })
 }
 

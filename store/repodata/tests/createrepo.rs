@@ -31,14 +31,15 @@ fn packages_of(xml: &str) -> Vec<String> {
 
 /// createrepo_c writes a text that is empty as `<x></x>` and one that is missing as `<x/>`; no
 /// reader tells them apart, and we write the latter.
-fn shorten_empty(xml: &str) -> String {
+fn usual_form(xml: &str) -> String {
     let mut out = xml.to_owned();
     for name in
         ["summary", "description", "rpm:vendor", "rpm:group", "packager", "url", "rpm:sourcerpm"]
     {
         out = out.replace(&format!("<{name}></{name}>"), &format!("<{name}/>"));
     }
-    out
+    // Its XML library escapes what is not ASCII in attributes.
+    out.replace("&#xF6;", "ö")
 }
 
 fn assert_same_lines(ours: &str, theirs: &str) {
@@ -78,7 +79,7 @@ fn real_packages_give_the_same_elements() {
         let (ours, theirs) = (packages_of(&ours), packages_of(&theirs));
         assert_eq!(ours.len(), theirs.len(), "{kind}");
         for (ours, theirs) in ours.iter().zip(&theirs) {
-            assert_same_lines(ours, &shorten_empty(theirs));
+            assert_same_lines(ours, &usual_form(theirs));
         }
     }
 }

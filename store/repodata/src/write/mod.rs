@@ -114,6 +114,10 @@ impl RepodataBuilder {
         Ok(())
     }
 
+    pub(crate) fn has(&self, href: &str) -> bool {
+        self.packages.contains_key(href)
+    }
+
     /// Adds other data by its type: `group`, `modules`, `updateinfo`, `productid` or any other.
     ///
     /// `bytes` may be compressed; they are stored as [`Options::compression`] says. Comps are

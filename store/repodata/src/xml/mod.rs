@@ -4,6 +4,8 @@
 //! a second root and an early end; it bounds nesting, tokens, attributes and records. Elements are
 //! told by their local name: producers choose prefixes freely.
 
+mod escape;
+
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use quick_xml::reader::Reader;
 use crate::error::{Error, Result};
 use crate::limits::{MAX_ATTRIBUTE, MAX_ATTRIBUTES, MAX_DEPTH, MAX_RECORD, MAX_TOKEN};
 
+pub(crate) use escape::{attribute, element, escape_text, forbidden};
+
 /// A streaming XML document.
 pub(crate) struct Document<R> {
     file: String,
@@ -27,8 +31,12 @@ pub(crate) struct Document<R> {
     empty: bool,
     /// Bytes of the record being kept, when one is.
     kept: Option<Vec<u8>>,
+    /// The prefixes that a kept record may have.
+    prefixes: &'static [&'static str],
     /// Where the current record began, to bound it.
     record_start: u64,
+    /// A document type is skipped if it declares nothing.
+    plain_doctype: bool,
 }
 
 /// One step through a document. Empty elements give a start and an end.
@@ -144,16 +152,26 @@ impl<R: BufRead> Document<R> {
     /// Starts to read; `file` is for errors.
     pub(crate) fn new(file: &str, reader: R) -> Document<R> {
         let metered = Metered { inner: reader, position: 0, allowance: MAX_TOKEN, exceeded: false };
+        let mut reader = Reader::from_reader(metered);
+        reader.config_mut().check_comments = true;
         Document {
             file: file.to_owned(),
-            reader: Reader::from_reader(metered),
+            reader,
             buf: Vec::new(),
             depth: 0,
             rooted: false,
             empty: false,
             kept: None,
+            prefixes: &[],
             record_start: 0,
+            plain_doctype: false,
         }
+    }
+
+    /// Accepts a document type that only names a file, which is never read. Comps have one.
+    pub(crate) fn with_plain_doctype(mut self) -> Document<R> {
+        self.plain_doctype = true;
+        self
     }
 
     /// Returns the file's name, for errors.
@@ -208,6 +226,9 @@ impl<R: BufRead> Document<R> {
                 kind => break kind,
             }
         };
+        if self.kept.is_some() {
+            self.check_copy(&kind)?;
+        }
         let text = self.last_text()?;
         Ok(match kind {
             Kind::Start { .. } => Token::Start(self.last_tag()?),
@@ -272,6 +293,7 @@ impl<R: BufRead> Document<R> {
                 }
                 Kind::Skip
             }
+            Event::DocType(text) if self.plain_doctype && !text.contains('[') => Kind::Skip,
             Event::DocType(_) => {
                 let (file, offset) = (self.file.clone(), self.offset());
                 return Err(Error::Doctype { file, offset });
@@ -362,14 +384,63 @@ impl<R: BufRead> Document<R> {
         Ok(())
     }
 
+    /// Checks what a copy of the last event would bring into another document.
+    fn check_copy(&self, kind: &Kind) -> Result<()> {
+        let bad = match kind {
+            Kind::Start { .. } => return self.check_tag(),
+            Kind::Text | Kind::CData => forbidden(self.last_text()?),
+            Kind::Char(c) => forbidden(c.encode_utf8(&mut [0; 4])),
+            Kind::End | Kind::Skip | Kind::Eof => None,
+        };
+        match bad {
+            None => Ok(()),
+            Some(c) => Err(self.ill(format!("character {c:?}, which XML cannot carry"))),
+        }
+    }
+
+    /// Checks what a copy of the start tag that was just read would bring into another document.
+    fn check_tag(&self) -> Result<()> {
+        let tag = self.last_tag()?;
+        let mut bad =
+            (!is_name(tag.full_name(), self.prefixes)).then(|| tag.full_name().to_owned());
+        tag.each_full(|name, value| {
+            if !is_name(name, &["xml"]) || forbidden(&value).is_some() {
+                bad = Some(name.to_owned());
+            }
+        })?;
+        match bad {
+            None => Ok(()),
+            Some(name) => Err(self.ill(format!("{name:?} cannot be carried over"))),
+        }
+    }
+
+    /// Returns how many bytes are kept so far.
+    pub(crate) fn kept_len(&self) -> usize {
+        self.kept.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Returns where in the kept bytes the start tag that was just read is.
+    pub(crate) fn last_range(&self) -> std::ops::Range<usize> {
+        let end = self.kept_len();
+        end.saturating_sub(self.buf.len())..end
+    }
+
     /// Returns an attribute of the element whose start was just read.
     pub(crate) fn last_attribute(&self, name: &str) -> Result<Option<String>> {
         self.last_tag()?.attribute(name)
     }
 
-    /// Starts to keep the bytes of the element whose start was just read.
-    pub(crate) fn keep(&mut self) {
+    /// Returns all attributes of the element whose start was just read.
+    pub(crate) fn last_attributes(&self) -> Result<Attributes> {
+        self.last_tag()?.attributes()
+    }
+
+    /// Starts to keep the bytes of the element whose start was just read, and to check that they
+    /// can be copied into another document: names and prefixes, attributes, characters.
+    pub(crate) fn keep(&mut self, prefixes: &'static [&'static str]) -> Result<()> {
+        self.prefixes = prefixes;
         self.kept = Some(self.buf.clone());
+        self.check_tag()
     }
 
     /// Returns what was kept since [`Document::keep`].
@@ -386,6 +457,14 @@ impl<R: BufRead> Document<R> {
 
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+/// Returns whether a name is plain and has no prefix but these.
+fn is_name(name: &str, prefixes: &[&str]) -> bool {
+    let (prefix, local) = name.split_once(':').unwrap_or(("", name));
+    (prefix.is_empty() || prefixes.contains(&prefix))
+        && local.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && local.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn is_utf8(encoding: &str) -> bool {
@@ -440,74 +519,6 @@ impl<R: BufRead> BufRead for Metered<R> {
         self.allowance = self.allowance.saturating_sub(amount);
         self.inner.consume(amount);
     }
-}
-
-/// Writes `text` into element content.
-pub(crate) fn escape_text(out: &mut String, text: &str) {
-    escape(out, text, |c| match c {
-        b'&' => Some("&amp;"),
-        b'<' => Some("&lt;"),
-        b'>' => Some("&gt;"),
-        b'\r' => Some("&#13;"),
-        _ => None,
-    });
-}
-
-/// Writes `text` into a value in double quotes.
-pub(crate) fn escape_attribute(out: &mut String, text: &str) {
-    escape(out, text, |c| match c {
-        b'&' => Some("&amp;"),
-        b'<' => Some("&lt;"),
-        b'>' => Some("&gt;"),
-        b'"' => Some("&quot;"),
-        b'\n' => Some("&#10;"),
-        b'\r' => Some("&#13;"),
-        b'\t' => Some("&#9;"),
-        _ => None,
-    });
-}
-
-fn escape(out: &mut String, text: &str, special: impl Fn(u8) -> Option<&'static str>) {
-    let mut from = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if let Some(replacement) = special(byte) {
-            out.push_str(&text[from..at]);
-            out.push_str(replacement);
-            from = at + 1;
-        }
-    }
-    out.push_str(&text[from..]);
-}
-
-/// Writes `<name>text</name>`, or `<name/>` for an empty text.
-pub(crate) fn element(out: &mut String, name: &str, text: &str) {
-    out.push('<');
-    out.push_str(name);
-    if text.is_empty() {
-        out.push_str("/>");
-        return;
-    }
-    out.push('>');
-    escape_text(out, text);
-    out.push_str("</");
-    out.push_str(name);
-    out.push('>');
-}
-
-/// Writes ` name="value"`.
-pub(crate) fn attribute(out: &mut String, name: &str, value: &str) {
-    out.push(' ');
-    out.push_str(name);
-    out.push_str("=\"");
-    escape_attribute(out, value);
-    out.push('"');
-}
-
-/// Returns the first character of `text` that XML cannot carry.
-pub(crate) fn forbidden(text: &str) -> Option<char> {
-    text.chars().find(|c| {
-        matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
-    })
 }
 
 #[cfg(test)]
@@ -585,21 +596,8 @@ mod tests {
         document.root("r").unwrap();
         assert!(matches!(document.next(), Ok(Token::Text(_))));
         assert!(matches!(document.next(), Ok(Token::Start(_))));
-        document.keep();
+        document.keep(&[]).unwrap();
         document.skip().unwrap();
         assert_eq!(String::from_utf8(document.kept()).unwrap(), inner);
-    }
-
-    #[test]
-    fn what_is_escaped_reads_back() {
-        let nasty = "a&b<c>d\"e\nf\tg\rh'";
-        let mut xml = "<a".to_owned();
-        attribute(&mut xml, "x", nasty);
-        xml.push('>');
-        escape_text(&mut xml, nasty);
-        xml.push_str("</a>");
-        let mut document = Document::new("f", xml.as_bytes());
-        assert_eq!(document.root("a").unwrap().get("x"), Some(nasty));
-        assert_eq!(document.text().unwrap(), nasty);
     }
 }

@@ -1,0 +1,129 @@
+//! What the three package lists have in common: a declared number of packages with unique ids.
+
+use std::collections::HashSet;
+use std::io::BufRead;
+
+use crate::checksum::Checksum;
+use crate::error::{Error, Result};
+use crate::limits::MAX_PACKAGES;
+use crate::xml::{Document, Token};
+
+/// Whether the bytes of each package's element are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    No,
+    Yes,
+}
+
+/// The packages of one list while they are read.
+pub(crate) struct Packages {
+    declared: u64,
+    found: u64,
+    seen: HashSet<Checksum>,
+    keep: Keep,
+    /// The prefixes that elements may have.
+    prefixes: &'static [&'static str],
+}
+
+impl Packages {
+    /// Reads the root element.
+    pub(crate) fn open<R: BufRead>(
+        document: &mut Document<R>,
+        root: &'static str,
+        keep: Keep,
+    ) -> Result<Packages> {
+        let attributes = document.root(root)?;
+        let declared = attributes.get("packages").and_then(|n| n.trim().parse().ok());
+        let declared = declared
+            .ok_or_else(|| Error::record(document.file(), root, "no number of packages"))?;
+        if declared > MAX_PACKAGES {
+            let (file, limit) = (document.file().to_owned(), MAX_PACKAGES as usize);
+            let (part, offset) = ("the number of packages", document.offset());
+            return Err(Error::Long { file, offset, part, limit });
+        }
+        if keep == Keep::Yes && !namespaces_are_usual(root, &attributes.0) {
+            let reason =
+                "its XML namespaces have unusual prefixes, elements cannot be carried over";
+            return Err(Error::record(document.file(), root, reason));
+        }
+        let prefixes: &[&str] = if root == "metadata" { &["rpm"] } else { &[] };
+        Ok(Packages { declared, found: 0, seen: HashSet::new(), keep, prefixes })
+    }
+
+    /// Reads up to the next package's start tag; returns false if there is none.
+    pub(crate) fn next<R: BufRead>(&mut self, document: &mut Document<R>) -> Result<bool> {
+        loop {
+            match document.next()? {
+                Token::Start(tag) if tag.name() == "package" => {
+                    self.found += 1;
+                    if self.found > self.declared {
+                        return Err(self.count(document));
+                    }
+                    if self.keep == Keep::Yes {
+                        document.keep(self.prefixes)?;
+                    }
+                    return Ok(true);
+                }
+                Token::Start(_) => document.skip()?,
+                Token::Text(_) => {}
+                Token::End | Token::Eof => return Ok(false),
+            }
+        }
+    }
+
+    /// Returns name, architecture and id of the package whose start tag was just read, for the
+    /// lists that have them as attributes.
+    pub(crate) fn identity<R: BufRead>(
+        &mut self,
+        document: &Document<R>,
+    ) -> Result<(Checksum, String, String)> {
+        let attributes = document.last_attributes()?;
+        let text = |name| attributes.get(name).unwrap_or_default().to_owned();
+        let (name, arch) = (text("name"), text("arch"));
+        let pkgid = Checksum::parse_pkgid(document.file(), &name, &text("pkgid"))?;
+        self.seen(document, &pkgid)?;
+        Ok((pkgid, name, arch))
+    }
+
+    /// Notes a package's id.
+    pub(crate) fn seen<R: BufRead>(
+        &mut self,
+        document: &Document<R>,
+        pkgid: &Checksum,
+    ) -> Result<()> {
+        if self.seen.insert(pkgid.clone()) {
+            return Ok(());
+        }
+        let (file, pkgid) = (document.file().to_owned(), pkgid.hex().to_owned());
+        Err(Error::DuplicatePackage { file, pkgid })
+    }
+
+    /// Reads the end of the document and returns the number of packages.
+    pub(crate) fn close<R: BufRead>(self, document: &mut Document<R>) -> Result<u64> {
+        document.finish()?;
+        if self.found != self.declared {
+            return Err(self.count(document));
+        }
+        Ok(self.found)
+    }
+
+    fn count<R: BufRead>(&self, document: &Document<R>) -> Error {
+        let (declared, found) = (self.declared, self.found);
+        Error::PackageCount { file: document.file().to_owned(), declared, found }
+    }
+}
+
+/// Returns whether elements can be copied into a document of ours: the default namespace is the
+/// root's own, and the only prefix is `rpm`.
+fn namespaces_are_usual(root: &str, attributes: &[(String, String)]) -> bool {
+    let usual = match root {
+        "metadata" => "http://linux.duke.edu/metadata/common",
+        "filelists" => "http://linux.duke.edu/metadata/filelists",
+        _ => "http://linux.duke.edu/metadata/other",
+    };
+    attributes.iter().all(|(name, value)| match name.as_str() {
+        "xmlns" => value == usual,
+        "xmlns:rpm" => value == "http://linux.duke.edu/metadata/rpm",
+        other => !other.starts_with("xmlns:"),
+    })
+}

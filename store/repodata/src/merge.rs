@@ -1,0 +1,254 @@
+//! New metadata from old: a package set is matched with metadata that is already known.
+//!
+//! A package's elements are copied byte for byte from where they were described before, so that a
+//! repository that gains one package changes by one package. Only packages that nothing describes
+//! are read from their headers. What does not belong to the set costs a scan and no memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::BufRead;
+
+use crate::checksum::Checksum;
+use crate::error::{Error, Result};
+use crate::header::FileFacts;
+use crate::href;
+use crate::lists::{Keep, Packages};
+use crate::primary::number;
+use crate::write::{Elements, RepodataBuilder};
+use crate::xml::{self, Document, Token};
+
+/// The three package lists of one repository, decompressed: names for errors, and readers.
+#[derive(Debug)]
+pub struct Lists<'a, P, F, O> {
+    /// `primary.xml`.
+    pub primary: (&'a str, P),
+    /// `filelists.xml`.
+    pub filelists: (&'a str, F),
+    /// `other.xml`.
+    pub other: (&'a str, O),
+}
+
+/// A package set on its way to new metadata.
+///
+/// ```no_run
+/// # use cairn_repodata::{header::{FileFacts, Package}, merge::{Lists, Merge}, write::*};
+/// # fn main() -> cairn_repodata::Result<()> {
+/// # let (set, old): (Vec<FileFacts>, Lists<'_, &[u8], &[u8], &[u8]>) = todo!();
+/// # let open = |facts: &FileFacts| -> &[u8] { todo!() };
+/// let mut merge = Merge::new(set)?;
+/// merge.load(old)?;
+/// let mut builder = RepodataBuilder::new(Options::default());
+/// for facts in merge.unknown() {
+///     builder.package(&Package::read(open(facts), facts.clone())?)?;
+/// }
+/// merge.finish(&mut builder)?;
+/// let files = builder.finish()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Merge {
+    /// By package id.
+    wanted: HashMap<Checksum, FileFacts>,
+    known: HashMap<Checksum, Known>,
+}
+
+/// What other metadata says of a package.
+#[derive(Debug)]
+struct Known {
+    elements: Elements,
+    size: u64,
+    href: String,
+    base: Option<String>,
+    /// Where the location is in the `primary` element.
+    location: std::ops::Range<usize>,
+}
+
+/// What became of a package set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merged {
+    /// Packages whose elements were copied.
+    pub carried: usize,
+    /// Packages that were read from their headers.
+    pub fresh: usize,
+}
+
+impl Merge {
+    /// Starts with the files that the repository is to have.
+    ///
+    /// # Errors
+    ///
+    /// Two files with one content: their package id could not tell them apart.
+    pub fn new(set: impl IntoIterator<Item = FileFacts>) -> Result<Merge> {
+        let mut wanted: HashMap<Checksum, FileFacts> = HashMap::new();
+        for facts in set {
+            let href = facts.href.clone();
+            if let Some(twin) = wanted.insert(Checksum::from_sha256(facts.sha256), facts) {
+                let reason = format!("the same package is at {}", twin.href);
+                return Err(Error::record("package set", href, reason));
+            }
+        }
+        Ok(Merge { wanted, known: HashMap::new() })
+    }
+
+    /// Takes what it can use from the lists of one repository. What was loaded first wins, so load
+    /// the repository's own state before any other: it keeps its bytes.
+    ///
+    /// # Errors
+    ///
+    /// Anything malformed; packages that only some of the lists have; elements that cannot be
+    /// copied into another document. Nothing is taken then.
+    pub fn load<P: BufRead, F: BufRead, O: BufRead>(
+        &mut self,
+        lists: Lists<'_, P, F, O>,
+    ) -> Result<()> {
+        let (file, reader) = lists.primary;
+        let mut found = self.read_primary(file, reader)?;
+        let (file, reader) = lists.filelists;
+        complete(file, reader, "filelists", &mut found, |elements| &mut elements.filelists)?;
+        let (file, reader) = lists.other;
+        complete(file, reader, "otherdata", &mut found, |elements| &mut elements.other)?;
+        for (pkgid, known) in found {
+            self.known.entry(pkgid).or_insert(known);
+        }
+        Ok(())
+    }
+
+    /// Returns the files that nothing loaded so far describes, sorted by location.
+    pub fn unknown(&self) -> Vec<&FileFacts> {
+        let unknown = self.wanted.iter().filter(|(pkgid, _)| !self.known.contains_key(pkgid));
+        let by_href: BTreeMap<_, _> =
+            unknown.map(|(_, facts)| (facts.href.as_str(), facts)).collect();
+        by_href.into_values().collect()
+    }
+
+    /// Adds what is known to `builder`, to which the caller has added what is not.
+    ///
+    /// # Errors
+    ///
+    /// A file that neither loaded metadata nor the caller described.
+    pub fn finish(self, builder: &mut RepodataBuilder) -> Result<Merged> {
+        let Merge { wanted, mut known } = self;
+        let mut merged = Merged { carried: 0, fresh: 0 };
+        for (pkgid, facts) in wanted {
+            match known.remove(&pkgid) {
+                Some(known) => {
+                    builder.elements(&facts.href, known.at(&facts.href))?;
+                    merged.carried += 1;
+                }
+                None if builder.has(&facts.href) => merged.fresh += 1,
+                None => {
+                    let reason = "no metadata describes it and its header was not read";
+                    return Err(Error::record("package set", facts.href, reason));
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    fn read_primary(&self, file: &str, reader: impl BufRead) -> Result<HashMap<Checksum, Known>> {
+        let mut document = Document::new(file, reader);
+        let mut packages = Packages::open(&mut document, "metadata", Keep::Yes)?;
+        let mut found = HashMap::new();
+        while packages.next(&mut document)? {
+            let known = read_known(&mut document)?;
+            packages.seen(&document, &known.elements.pkgid)?;
+            // A wrong size is a wrong description: the header will say.
+            let wanted = self.wanted.get(&known.elements.pkgid);
+            if wanted.is_some_and(|facts| facts.size == known.size)
+                && !self.known.contains_key(&known.elements.pkgid)
+            {
+                found.insert(known.elements.pkgid.clone(), known);
+            }
+        }
+        packages.close(&mut document)?;
+        Ok(found)
+    }
+}
+
+/// Reads the package whose start tag was just read, as bytes.
+fn read_known<R: BufRead>(document: &mut Document<R>) -> Result<Known> {
+    let file = document.file().to_owned();
+    let (mut name, mut pkgid, mut size) = (String::new(), None, 0);
+    let (mut href, mut base, mut location) = (None, None, 0..0);
+    loop {
+        match document.next()? {
+            Token::Start(tag) => match tag.name() {
+                "name" => name = document.text()?,
+                "checksum" => {
+                    let kind = tag.attribute("type")?.unwrap_or_default();
+                    let value = document.text()?;
+                    pkgid = Some(Checksum::parse(&file, &name, &kind, &value)?);
+                }
+                "size" => {
+                    number(&file, &name, &tag, "package", &mut size)?;
+                    document.skip()?;
+                }
+                "location" => {
+                    let attributes = tag.attributes()?;
+                    href = attributes.get("href").map(str::to_owned);
+                    base = attributes.get("base").map(str::to_owned);
+                    location = document.last_range();
+                    document.skip()?;
+                    // `<location …></location>`
+                    location.end = document.kept_len();
+                }
+                _ => document.skip()?,
+            },
+            Token::Text(_) => {}
+            Token::End | Token::Eof => break,
+        }
+    }
+    let missing = |what: &str| Error::record(&file, &*name, format!("no {what}"));
+    let href = href.ok_or_else(|| missing("location"))?;
+    href::check_for(&file, &name, &href)?;
+    let pkgid = pkgid.ok_or_else(|| missing("checksum"))?;
+    let primary = with_line_feed(document.kept());
+    let elements = Elements { pkgid, primary, filelists: Vec::new(), other: Vec::new() };
+    Ok(Known { elements, size, href, base, location })
+}
+
+impl Known {
+    /// Returns the elements for a package at `href`: as they are, but for a location that differs.
+    fn at(self, href: &str) -> Elements {
+        let Known { mut elements, location, .. } = self;
+        if self.href != href || self.base.is_some() {
+            let mut tag = "<location".to_owned();
+            xml::attribute(&mut tag, "href", href);
+            tag.push_str("/>");
+            elements.primary.splice(location, tag.into_bytes());
+        }
+        elements
+    }
+}
+
+/// Fills one more list's elements in; all packages found before must be in it.
+fn complete(
+    file: &str,
+    reader: impl BufRead,
+    root: &'static str,
+    found: &mut HashMap<Checksum, Known>,
+    part: impl Fn(&mut Elements) -> &mut Vec<u8>,
+) -> Result<()> {
+    let mut document = Document::new(file, reader);
+    let mut packages = Packages::open(&mut document, root, Keep::Yes)?;
+    while packages.next(&mut document)? {
+        let (pkgid, ..) = packages.identity(&document)?;
+        document.skip()?;
+        let kept = document.kept();
+        if let Some(known) = found.get_mut(&pkgid) {
+            *part(&mut known.elements) = with_line_feed(kept);
+        }
+    }
+    packages.close(&mut document)?;
+    for known in found.values_mut() {
+        if part(&mut known.elements).is_empty() {
+            let reason = format!("primary has it at {}, this list does not", known.href);
+            return Err(Error::record(file, known.elements.pkgid.hex(), reason));
+        }
+    }
+    Ok(())
+}
+
+fn with_line_feed(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.push(b'\n');
+    bytes
+}
