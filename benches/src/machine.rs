@@ -31,7 +31,7 @@ impl Machine {
         Ok(Self {
             cores: thread::available_parallelism().map_or(1, usize::from),
             kernel: first_word("/proc/sys/kernel/osrelease"),
-            filesystem: filesystem_name(stat.f_type as u64),
+            filesystem: filesystem_name(stat.f_type as u64) + discard_note(dir),
             load: first_word("/proc/loadavg"),
             cairn: cairn.map(version),
             peers: versions.iter().map(|(peer, found)| (peer.program(), found.clone())).collect(),
@@ -99,6 +99,26 @@ fn version(cairn: &Path) -> String {
 fn first_word(path: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().next().unwrap_or("unknown").to_owned()
+}
+
+/// Says whether freed blocks are discarded as they are freed. On some disks that makes removing a
+/// file dearer than writing it, which rsync --delete pays and a swap of trees does not.
+fn discard_note(dir: &Path) -> &'static str {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let mount = mounts
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            Some((fields.next()?, fields.nth(1)?))
+        })
+        .filter(|(point, _)| dir.starts_with(point))
+        .max_by_key(|(point, _)| point.len());
+    match mount {
+        Some((_, options)) if options.split(',').any(|option| option == "discard") => {
+            " mounted with discard"
+        }
+        Some(_) | None => "",
+    }
 }
 
 /// Names the magic numbers of statfs(2) that matter here.
