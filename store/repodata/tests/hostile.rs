@@ -315,11 +315,9 @@ const READERS: &[(&str, Read)] = &[
 ];
 
 fn seeds() -> Vec<Vec<u8>> {
-    let update = format!(
-        "<updates><update type='security'><id>A</id><issued date='2024-01-01'/><pkglist>\
+    let update = "<updates><update type='security'><id>A</id><issued date='2024-01-01'/><pkglist>\
          <collection><package name='a' epoch='0' version='1' release='1' arch='x'>\
-         <filename>a.rpm</filename></package></collection></pkglist></update></updates>"
-    );
+         <filename>a.rpm</filename></package></collection></pkglist></update></updates>";
     let list = format!(
         "<filelists packages='1'><package pkgid='{ID}' name='a' arch='b'>\
          <version epoch='0' ver='1' rel='1'/><file type='dir'>/a</file></package></filelists>"
@@ -327,7 +325,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let yaml = "---\ndocument: modulemd\ndata:\n  name: a\n  stream: b\n  artifacts:\n    rpms: [a-1-1.x]\n...\n";
     let comps = "<comps><group><id>a</id><packagelist><packagereq type='x'>b</packagereq></packagelist></group></comps>";
     let primary = primary_xml("packages=\"1\"", &package(ID, "a.rpm"));
-    let mut seeds: Vec<Vec<u8>> = [REPOMD, &primary, &update, &list, yaml, comps]
+    let mut seeds: Vec<Vec<u8>> = [REPOMD, &primary, update, &list, yaml, comps]
         .iter()
         .map(|text| text.as_bytes().to_vec())
         .collect();

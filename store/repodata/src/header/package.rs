@@ -397,6 +397,9 @@ impl Fields<'_> {
             versions = vec![String::new(); names.len()];
         }
         self.same_length("dependencies", names.len(), versions.len())?;
+        if names.iter().any(String::is_empty) {
+            return Err(Error::header(self.file, "a dependency has no name"));
+        }
         let mut raws = Vec::with_capacity(names.len());
         for (at, (name, version)) in names.into_iter().zip(versions).enumerate() {
             let flags = flags.get(at).copied().unwrap_or(0);
