@@ -207,7 +207,7 @@ impl<'a> Lab<'a> {
             if self.table == Table::Rows && self.selection.wants(Step::OstreeDiff) {
                 if round == 0 {
                     let tree = live.compose.tree();
-                    self.prepare(Step::OstreeDiff, |peers| peers.ostree_commit("next", &tree))?;
+                    self.prepare(Step::OstreeDiff, |peers| peers.ostree_commit("next", &tree));
                 }
                 self.theirs(Step::OstreeDiff, |peers| peers.ostree_diff("first", "next"))?;
             }
@@ -275,7 +275,7 @@ impl<'a> Lab<'a> {
     fn sync_by_rsync(&mut self, base: &Compose, next: &Compose) -> Result<()> {
         if self.table == Table::Rows {
             self.theirs(Step::RsyncNext, |peers| peers.rsync_sync(&next.tree(), Delete::Yes))?;
-            self.prepare(Step::RsyncNext, |peers| peers.rsync_sync(&base.tree(), Delete::Yes))?;
+            self.prepare(Step::RsyncNext, |peers| peers.rsync_sync(&base.tree(), Delete::Yes));
         }
         self.theirs(Step::RsyncDelete, |peers| peers.rsync_exact(&next.tree()))?;
         if self.table == Table::Rows {
@@ -293,12 +293,14 @@ impl<'a> Lab<'a> {
             return Ok(());
         }
         remove(&self.peers.ostree_repo())?;
-        self.prepare(Step::OstreeCommit, Peers::ostree_init)?;
         let commit = |peers: &Peers| peers.ostree_commit("first", &base.tree());
         if self.selection.wants(Step::OstreeCommit) {
+            self.prepare(Step::OstreeCommit, Peers::ostree_init);
             self.theirs(Step::OstreeCommit, commit).map(drop)
         } else {
-            self.prepare(Step::OstreeDiff, commit)
+            self.prepare(Step::OstreeDiff, Peers::ostree_init);
+            self.prepare(Step::OstreeDiff, commit);
+            Ok(())
         }
     }
 
@@ -307,8 +309,8 @@ impl<'a> Lab<'a> {
             return Ok(());
         }
         if round == 0 {
-            self.prepare(Step::ResticSame, Peers::restic_init)?;
-            self.prepare(Step::ResticSame, |peers| peers.restic_backup(&base.tree(), First::Yes))?;
+            self.prepare(Step::ResticSame, Peers::restic_init);
+            self.prepare(Step::ResticSame, |peers| peers.restic_backup(&base.tree(), First::Yes));
         }
         self.theirs(Step::ResticSame, |peers| peers.restic_backup(&base.tree(), First::No))
             .map(drop)
@@ -402,7 +404,7 @@ impl<'a> Lab<'a> {
     ) -> Option<T> {
         let cairn = self.cairn.as_mut()?;
         if self.broken {
-            self.samples().fail(step, "not run: an earlier step failed".to_owned());
+            self.samples().fail(step, NOT_RUN.to_owned());
             return None;
         }
         match action(cairn) {
@@ -438,17 +440,12 @@ impl<'a> Lab<'a> {
     }
 
     /// Runs a peer for what it leaves behind.
-    fn prepare(
-        &mut self,
-        step: Step,
-        command: impl FnOnce(&Peers) -> std::process::Command,
-    ) -> Result<()> {
+    fn prepare(&mut self, step: Step, command: impl FnOnce(&Peers) -> std::process::Command) {
         if self.wanted(step)
             && let Err(failure) = self.runner.run(&mut command(&self.peers), Watch::Nothing)
         {
             self.samples().fail(step, failure.to_string());
         }
-        Ok(())
     }
 
     fn wanted(&mut self, step: Step) -> bool {
@@ -494,6 +491,9 @@ impl<'a> Lab<'a> {
 
 /// What a step says whose peer is missing; not a failure of the comparison.
 pub const NOT_INSTALLED: &str = "not installed";
+
+/// What a step says that builds on one that failed, which is the one to report.
+pub const NOT_RUN: &str = "not run: an earlier step failed";
 
 /// A compose that was ingested, with its snapshot.
 #[derive(Debug)]

@@ -89,10 +89,10 @@ pub fn has_room(dir: &Path, bytes: u64, files: u64) -> Result<()> {
 
 fn version(cairn: &Path) -> String {
     let output = std::process::Command::new(cairn).arg("--version").output();
-    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    match said {
-        Ok(text) if !text.is_empty() => text,
-        Ok(_) | Err(_) => "cairn of unknown version".to_owned(),
+    let said = output.map(|output| output.stdout).unwrap_or_default();
+    match String::from_utf8_lossy(&said).lines().next() {
+        Some(line) => line.trim().to_owned(),
+        None => "cairn of unknown version".to_owned(),
     }
 }
 

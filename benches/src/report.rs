@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::lab::{Measured, NOT_INSTALLED};
+use crate::lab::{Measured, NOT_INSTALLED, NOT_RUN};
 use crate::machine::Machine;
 use crate::rows::{ROWS, Row, SCALING, Samples, Selection};
 
@@ -61,12 +61,12 @@ impl Report<'_> {
         })
     }
 
-    /// Returns what failed, except for peers that are not installed.
+    /// Returns what failed of itself: not for want of a peer or of a step before.
     pub fn failures(&self) -> Vec<(usize, String)> {
         let of = |size: &Measured, samples: &Samples| -> Vec<(usize, String)> {
             samples
                 .failures()
-                .filter(|(_, reason)| *reason != NOT_INSTALLED)
+                .filter(|(_, reason)| ![NOT_INSTALLED, NOT_RUN].contains(reason))
                 .map(|(step, reason)| (size.shape.files, format!("{}: {reason}", step.label())))
                 .collect()
         };
