@@ -22,6 +22,7 @@ mod unavailable;
 mod world;
 
 pub use cairn_releng::sample;
+pub use cairn_store::fault::CrashPoint;
 pub use run::{Run, Running};
 pub use unavailable::{Unavailable, available};
 pub use world::World;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cairn_releng::sample::{self, Places, Written};
+use cairn_store::fault::CrashPoint;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -158,13 +159,18 @@ impl World {
         Run::of(self.command().arg("--json").args(args)).ok().json()
     }
 
-    /// Runs cairn so that it kills itself at a crash point: `point`, or `point:n` for the n-th
-    /// time that it comes there.
+    /// Runs cairn so that it kills itself the `nth` time that it comes to a crash point, from 1.
     ///
     /// What that did is for the caller to judge: a point that was not reached is a run that
-    /// ended by itself, see [`Run::killed`].
+    /// ended by itself, and [`Run::killed`] tells the two apart.
     #[track_caller]
-    pub fn crash_at<A: AsRef<OsStr>>(&self, point: &str, args: impl IntoIterator<Item = A>) -> Run {
+    pub fn crash_at<A: AsRef<OsStr>>(
+        &self,
+        point: CrashPoint,
+        nth: u64,
+        args: impl IntoIterator<Item = A>,
+    ) -> Run {
+        let point = format!("{}:{nth}", point.name());
         Run::of(self.command().env("CAIRN_CRASH_AT", point).args(args))
     }
 }
@@ -222,12 +228,16 @@ mod tests {
 
     #[test]
     fn a_world_sets_its_environment_and_clears_ours() {
-        let mut world = World::new("/usr/bin/env");
+        let mut world =
+            World::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/print-environment"));
         world.env("CAIRN_SOMETHING", "set");
-        let mut command = world.command();
-        let set: Vec<_> =
-            command.get_envs().map(|(k, v)| (k.to_owned(), v.map(OsStr::to_owned))).collect();
-        assert!(set.contains(&("CAIRN_SOMETHING".into(), Some("set".into()))));
-        assert_eq!(command.arg("true").get_program(), "/usr/bin/env");
+        let out = world.cairn(["status"]).ok().out();
+        let lines: Vec<&str> = out.lines().collect();
+        assert!(lines.contains(&"CAIRN_SOMETHING=set") && lines.contains(&"TZ=UTC"), "{out}");
+        assert!(!out.contains("CAIRN_CRASH_AT"), "{out}");
+
+        let out = world.crash_at(CrashPoint::ALL[0], 3, ["status"]).ok().out();
+        let expected = format!("CAIRN_CRASH_AT={}:3", CrashPoint::ALL[0].name());
+        assert!(out.lines().any(|line| line == expected), "{out}");
     }
 }

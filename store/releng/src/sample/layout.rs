@@ -191,7 +191,7 @@ fn treeinfo(compose: &Compose, tree: &Tree, images: &[(&str, String)], time: u64
         "[tree]\narch = {arch}\nbuild_timestamp = {time}\nplatforms = {arch},xen\n\
          variants = {variant}\n\n\
          [variant-{variant}]\nid = {variant}\nname = {variant}\npackages = Packages\n\
-         repository = .\ntype = variant\nuid = {variant}\n"
+         repository = .\ntype = variant\nuid = {variant}\n\n"
     ));
     text
 }

@@ -32,13 +32,12 @@ pub(super) fn write(
     Ok(())
 }
 
-/// JSON as productmd writes it: indented by four, keys sorted, a newline at the end.
+/// JSON as productmd writes it: indented by four, keys sorted, no newline at the end.
 pub(super) fn pretty(value: &Value) -> String {
     let mut out = Vec::new();
     let format = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut to = serde_json::Serializer::with_formatter(&mut out, format);
     serde::Serialize::serialize(value, &mut to).expect("a JSON value goes into a Vec");
-    out.push(b'\n');
     String::from_utf8(out).expect("JSON is UTF-8")
 }
 
@@ -65,7 +64,8 @@ fn composeinfo(compose: &Compose, trees: &[Tree]) -> Value {
         if variants.contains_key(variant) {
             continue;
         }
-        let arches = arches(trees, variant);
+        let mut arches = arches(trees, variant);
+        arches.sort_unstable();
         let paths = |of: &dyn Fn(&str) -> String| -> Value {
             arches.iter().map(|arch| (arch.clone(), Value::from(of(arch)))).collect()
         };
@@ -136,8 +136,13 @@ fn rpms(compose: &Compose, trees: &[Tree]) -> Value {
 
 fn images(compose: &Compose, media: &[Image], time: u64) -> Value {
     let mut all: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    let mut media: Vec<&Image> = media.iter().collect();
+    media.sort_by(|a, b| a.path.cmp(&b.path));
     for image in media {
         let iso = image.kind != "qcow2";
+        // productmd knows no type for it: it is a small DVD of another kind.
+        let (kind, subvariant) =
+            if image.kind == "minimal" { ("dvd", "Minimal") } else { (image.kind, "BaseOS") };
         let volume = format!("{}-{}-{}", compose.short, compose.version, image.arch);
         all.entry(&image.arch).or_default().push(json!({
             "arch": image.arch,
@@ -150,8 +155,8 @@ fn images(compose: &Compose, media: &[Image], time: u64) -> Value {
             "mtime": time,
             "path": image.path,
             "size": image.size,
-            "subvariant": "BaseOS",
-            "type": image.kind,
+            "subvariant": subvariant,
+            "type": kind,
             "volume_id": if iso { Value::from(volume) } else { Value::Null },
         }));
     }
