@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
+use std::thread;
 
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
@@ -89,23 +90,42 @@ impl Merge {
         Ok(Merge { wanted, known: HashMap::new() })
     }
 
-    /// Takes what it can use from the lists of one repository. What was loaded first wins, so load
-    /// the repository's own state before any other: it keeps its bytes.
+    /// Takes what it can use from the lists of one repository, which are read in parallel. What
+    /// was loaded first wins, so load the repository's own state before any other: it keeps its
+    /// bytes.
     ///
     /// # Errors
     ///
     /// Anything malformed; packages that only some of the lists have; elements that cannot be
     /// copied into another document. Nothing is taken then.
-    pub fn load<P: BufRead, F: BufRead, O: BufRead>(
-        &mut self,
-        lists: Lists<'_, P, F, O>,
-    ) -> Result<()> {
-        let (file, reader) = lists.primary;
-        let mut found = self.read_primary(file, reader)?;
-        let (file, reader) = lists.filelists;
-        complete(file, reader, "filelists", &mut found, |elements| &mut elements.filelists)?;
-        let (file, reader) = lists.other;
-        complete(file, reader, "otherdata", &mut found, |elements| &mut elements.other)?;
+    pub fn load<P, F, O>(&mut self, lists: Lists<'_, P, F, O>) -> Result<()>
+    where
+        P: BufRead + Send,
+        F: BufRead + Send,
+        O: BufRead + Send,
+    {
+        let Lists { primary, filelists, other } = lists;
+        let (filelists_name, other_name) = (filelists.0, other.0);
+        let merge = &*self;
+        let (found, files, changes) = thread::scope(|scope| {
+            let files = scope.spawn(|| merge.read_elements(filelists, "filelists"));
+            let changes = scope.spawn(|| merge.read_elements(other, "otherdata"));
+            let found = merge.read_primary(primary);
+            (found, join(files), join(changes))
+        });
+        let (mut found, mut files, mut changes) = (found?, files?, changes?);
+        for (pkgid, known) in &mut found {
+            let element = |list: &mut HashMap<Checksum, Vec<u8>>, file: &str| {
+                list.remove(pkgid).ok_or_else(|| {
+                    let reason = format!("primary has it at {}, this list does not", known.href);
+                    Error::record(file, pkgid.hex(), reason)
+                })
+            };
+            let (filelists, other) =
+                (element(&mut files, filelists_name)?, element(&mut changes, other_name)?);
+            known.elements.filelists = filelists;
+            known.elements.other = other;
+        }
         for (pkgid, known) in found {
             self.known.entry(pkgid).or_insert(known);
         }
@@ -144,24 +164,56 @@ impl Merge {
         Ok(merged)
     }
 
-    fn read_primary(&self, file: &str, reader: impl BufRead) -> Result<HashMap<Checksum, Known>> {
+    /// Returns whether a package is still to be described.
+    fn needs(&self, pkgid: &Checksum) -> bool {
+        self.wanted.contains_key(pkgid) && !self.known.contains_key(pkgid)
+    }
+
+    fn read_primary<R: BufRead>(
+        &self,
+        (file, reader): (&str, R),
+    ) -> Result<HashMap<Checksum, Known>> {
         let mut document = Document::new(file, reader);
         let mut packages = Packages::open(&mut document, "metadata", Keep::Yes)?;
         let mut found = HashMap::new();
         while packages.next(&mut document)? {
             let known = read_known(&mut document)?;
-            packages.seen(&document, &known.elements.pkgid)?;
+            let pkgid = &known.elements.pkgid;
+            packages.seen(&document, pkgid)?;
             // A wrong size is a wrong description: the header will say.
-            let wanted = self.wanted.get(&known.elements.pkgid);
-            if wanted.is_some_and(|facts| facts.size == known.size)
-                && !self.known.contains_key(&known.elements.pkgid)
-            {
-                found.insert(known.elements.pkgid.clone(), known);
+            let same_size = self.wanted.get(pkgid).is_some_and(|facts| facts.size == known.size);
+            if same_size && self.needs(pkgid) {
+                found.insert(pkgid.clone(), known);
             }
         }
         packages.close(&mut document)?;
         Ok(found)
     }
+
+    /// Reads the elements of one of the other lists.
+    fn read_elements<R: BufRead>(
+        &self,
+        (file, reader): (&str, R),
+        root: &'static str,
+    ) -> Result<HashMap<Checksum, Vec<u8>>> {
+        let mut document = Document::new(file, reader);
+        let mut packages = Packages::open(&mut document, root, Keep::Yes)?;
+        let mut found = HashMap::new();
+        while packages.next(&mut document)? {
+            let (pkgid, ..) = packages.identity(&document)?;
+            document.skip()?;
+            let kept = document.kept();
+            if self.needs(&pkgid) {
+                found.insert(pkgid, with_line_feed(kept));
+            }
+        }
+        packages.close(&mut document)?;
+        Ok(found)
+    }
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Reads the package whose start tag was just read, as bytes.
@@ -218,34 +270,6 @@ impl Known {
         }
         elements
     }
-}
-
-/// Fills one more list's elements in; all packages found before must be in it.
-fn complete(
-    file: &str,
-    reader: impl BufRead,
-    root: &'static str,
-    found: &mut HashMap<Checksum, Known>,
-    part: impl Fn(&mut Elements) -> &mut Vec<u8>,
-) -> Result<()> {
-    let mut document = Document::new(file, reader);
-    let mut packages = Packages::open(&mut document, root, Keep::Yes)?;
-    while packages.next(&mut document)? {
-        let (pkgid, ..) = packages.identity(&document)?;
-        document.skip()?;
-        let kept = document.kept();
-        if let Some(known) = found.get_mut(&pkgid) {
-            *part(&mut known.elements) = with_line_feed(kept);
-        }
-    }
-    packages.close(&mut document)?;
-    for known in found.values_mut() {
-        if part(&mut known.elements).is_empty() {
-            let reason = format!("primary has it at {}, this list does not", known.href);
-            return Err(Error::record(file, known.elements.pkgid.hex(), reason));
-        }
-    }
-    Ok(())
 }
 
 fn with_line_feed(mut bytes: Vec<u8>) -> Vec<u8> {
