@@ -1,19 +1,295 @@
-//! Audit (placeholder until the real module lands).
-use cairn_store::path::RelPath;
-use cairn_store::tree::{DirEntry, FileEntry, Nodes};
+//! The audit: what differs between two trees, in the terms of a release.
+//!
+//! Three levels, each a plain value to be rendered by the caller: [`files`] by path, [`packages`]
+//! by NEVRA per repo, [`metadata`] by repodata record. A repo is a directory that holds
+//! `repodata/repomd.xml`; the two trees' repos are found in one walk in step and are compared
+//! where their paths are equal.
+//!
+//! Nothing is written and nothing is locked. Work follows the change: equal subtrees are skipped
+//! by their id, and of a repo whose `repomd.xml` is the same nothing is read. What is read is
+//! read as a stream, within the bounds of `cairn-repodata`, and is used only if it has the
+//! checksum that `repomd.xml` declares. Contents come from a [`Source`], so the caller decides
+//! which pool is asked.
+
+use serde::Serialize;
+
 use cairn_store::fs::OpenFile;
-/// Packages.
-#[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct PackagesDiff {
-    /// Errors.
-    pub errors: Vec<String>,
+use cairn_store::path::RelPath;
+use cairn_store::pool::Pool;
+use cairn_store::tree::{DirEntry, FileEntry, Nodes};
+
+mod content;
+mod files;
+mod filter;
+mod metadata;
+mod packages;
+mod pairing;
+mod repos;
+
+#[cfg(test)]
+mod tests;
+
+pub use files::{Directories, FileCategory, FileRow, FilesDiff, RepoFiles, files};
+pub use filter::Filter;
+pub use metadata::{
+    MetadataDiff, MetadataFile, MetadataFileKind, RecordRow, RecordState, RevisionRow, metadata,
+};
+pub use packages::{PackageRow, PackagesDiff, packages, packages_with};
+
+/// The result of an audit.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Where contents come from: opens a tree's file, whose path is for errors. The empty file, which
+/// no pool stores, is not asked for.
+pub type Source<'a> = dyn Fn(&FileEntry, &RelPath) -> crate::Result<OpenFile> + Sync + 'a;
+
+/// Returns a [`Source`] that asks pools one after the other.
+///
+/// # Panics
+/// Without any pool.
+pub fn from_pools<'a>(
+    pools: &'a [&'a Pool],
+) -> impl Fn(&FileEntry, &RelPath) -> crate::Result<OpenFile> + Sync + 'a {
+    let last = *pools.last().expect("an audit has a pool to read from");
+    move |file, path| {
+        for pool in pools {
+            if pool.stat(&file.object)?.is_some() {
+                return Ok(pool.open_object(&file.object)?);
+            }
+        }
+        let (id, pool) = (file.object, last.root().path().to_owned());
+        Err(cairn_store::Error::MissingObject { id, pool, path: path.clone() }.into())
+    }
 }
-/// Compares.
-pub fn packages(
-    _nodes: &dyn Nodes,
-    _open: &(dyn Fn(&FileEntry, &RelPath) -> crate::Result<OpenFile> + Sync),
-    _old: Option<&DirEntry>,
-    _new: Option<&DirEntry>,
-) -> crate::Result<PackagesDiff> {
-    Ok(PackagesDiff::default())
+
+/// One of the two trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// What was.
+    Old,
+    /// What is to be.
+    New,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Side::Old => "old",
+            Side::New => "new",
+        })
+    }
+}
+
+/// Why an audit cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tree cannot be read.
+    #[error(transparent)]
+    Store(#[from] cairn_store::Error),
+    /// A repo's metadata cannot be used.
+    #[error("{side} tree: {source}")]
+    Repo {
+        /// The repo's directory.
+        repo: RelPath,
+        /// The tree that it is in.
+        side: Side,
+        /// What is wrong; it names the file.
+        source: Box<RepoError>,
+    },
+    /// A filter that is no pattern.
+    #[error("{pattern:?} is not a pattern: {source}")]
+    Pattern {
+        /// The pattern as it was given.
+        pattern: String,
+        /// The rule that it breaks.
+        source: globset::Error,
+    },
+}
+
+/// Why a repo's metadata cannot be used. Messages begin with the path inside the tree.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepoError {
+    /// The metadata itself is broken, or is not what `repomd.xml` declares.
+    #[error("{source}")]
+    Metadata {
+        /// The path inside the tree.
+        path: RelPath,
+        /// What is wrong; it names the file too.
+        source: Box<cairn_repodata::Error>,
+    },
+    /// The content cannot be had.
+    #[error("{path}: {source}")]
+    Content {
+        /// The path inside the tree.
+        path: RelPath,
+        /// The store's answer.
+        source: Box<crate::Error>,
+    },
+    /// `repomd.xml` lists a file that is not there.
+    #[error("{path}: listed in repomd.xml as {record}, but not in the tree")]
+    Missing {
+        /// The path inside the tree.
+        path: RelPath,
+        /// The record's type.
+        record: String,
+    },
+    /// Metadata must be a file.
+    #[error("{path}: a {found} is not metadata")]
+    NotAFile {
+        /// The path inside the tree.
+        path: RelPath,
+        /// What it is instead.
+        found: &'static str,
+    },
+    /// A repo without its list of packages.
+    #[error("{path}: lists no primary")]
+    NoPrimary {
+        /// The path of `repomd.xml` inside the tree.
+        path: RelPath,
+    },
+    /// A `repomd.xml` that no repo needs.
+    #[error("{path}: has {size} bytes, more than {limit}")]
+    Large {
+        /// The path inside the tree.
+        path: RelPath,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+}
+
+impl RepoError {
+    /// Returns the path inside the tree of the file that is wrong.
+    pub fn path(&self) -> &RelPath {
+        match self {
+            RepoError::Metadata { path, .. }
+            | RepoError::Content { path, .. }
+            | RepoError::Missing { path, .. }
+            | RepoError::NotAFile { path, .. }
+            | RepoError::NoPrimary { path }
+            | RepoError::Large { path, .. } => path,
+        }
+    }
+
+    fn metadata(path: &RelPath, source: cairn_repodata::Error) -> Self {
+        RepoError::Metadata { path: path.clone(), source: Box::new(source) }
+    }
+}
+
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Store(error) => error.into(),
+            Error::Repo { side, source, .. } => {
+                let path = source.path().clone();
+                let message = source.to_string();
+                let reason = message.strip_prefix(&format!("{path}: ")).unwrap_or(&message);
+                crate::Error::Repodata { path, reason: format!("{reason} (in the {side} tree)") }
+            }
+            Error::Pattern { pattern, source } => {
+                crate::Error::Setting { key: pattern, reason: source.to_string() }
+            }
+        }
+    }
+}
+
+/// A repo that could not be compared; the rest of the audit holds without it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RepoFinding {
+    /// The repo's directory.
+    pub repo: RelPath,
+    /// The tree that it is in.
+    pub side: Side,
+    /// What is wrong; it begins with the path of the file inside the tree.
+    pub message: String,
+}
+
+impl std::fmt::Display for RepoFinding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} tree: {}", self.side, self.message)
+    }
+}
+
+/// What broken repodata does to an audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Broken {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// It is a finding, and the repo is left out.
+    Report,
+}
+
+/// What to compare, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What is looked at; everything by default.
+    pub filter: Filter,
+    /// What broken repodata does; an error by default.
+    pub broken: Broken,
+}
+
+/// How deep an audit goes; each level includes the files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// Paths.
+    #[default]
+    Files,
+    /// Paths and packages.
+    Packages,
+    /// Paths and metadata.
+    Metadata,
+    /// All of them.
+    Everything,
+}
+
+/// What differs between two trees, as deep as was asked for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Audit {
+    /// What differs by path.
+    pub files: FilesDiff,
+    /// What differs by package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packages: Option<PackagesDiff>,
+    /// What differs by metadata record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<MetadataDiff>,
+}
+
+impl Audit {
+    /// Returns whether nothing differs and nothing was found broken.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+            && self.packages.as_ref().is_none_or(PackagesDiff::is_empty)
+            && self.metadata.as_ref().is_none_or(MetadataDiff::is_empty)
+    }
+}
+
+/// Compares two trees; a side that is not there is an empty tree.
+///
+/// # Errors
+/// Trees that cannot be read and, unless [`Broken::Report`], broken repodata.
+pub fn compare(
+    nodes: &dyn Nodes,
+    source: &Source<'_>,
+    old: Option<&DirEntry>,
+    new: Option<&DirEntry>,
+    level: Level,
+    options: &Options,
+) -> Result<Audit> {
+    let (with_packages, with_metadata) = match level {
+        Level::Files => (false, false),
+        Level::Packages => (true, false),
+        Level::Metadata => (false, true),
+        Level::Everything => (true, true),
+    };
+    let files = files(nodes, old, new, &options.filter)?;
+    let packages =
+        with_packages.then(|| packages_with(nodes, source, old, new, options)).transpose()?;
+    let metadata = with_metadata.then(|| metadata(nodes, source, old, new, options)).transpose()?;
+    Ok(Audit { files, packages, metadata })
 }
