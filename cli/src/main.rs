@@ -1,2 +1,58 @@
-//! Command line.
-fn main() {}
+//! cairn: arguments → one library call → rendering. No algorithm lives here.
+
+mod args;
+mod cmd;
+mod failure;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Cli;
+use failure::Failure;
+use output::Output;
+
+/// Trees are walked by recursion; a release may be a thousand levels deep.
+const STACK: usize = 64 << 20;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; everything else is a mistake of usage.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    cairn_releng::site::raise_limits();
+    let mut pool = rayon::ThreadPoolBuilder::new().stack_size(STACK);
+    if let Some(jobs) = cli.global.jobs {
+        pool = pool.num_threads(jobs);
+    }
+    let output = Output::new(&cli.global);
+    if let Err(error) = pool.build_global() {
+        return Failure::bug(format!("threads cannot be started: {error}")).report(&output);
+    }
+    // A panic is a bug of ours: one line, one exit code, whatever thread it is in.
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
+        let text = info.payload_as_str().unwrap_or("a panic without words");
+        let place = place.unwrap_or_default();
+        let _ = output::stderr(&format!("bug: {text}{place}; please report this\n"));
+    }));
+    let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+        let typed = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        match cmd::run(&cli, typed, &output) {
+            Ok(code) => ExitCode::from(code),
+            Err(failure) => failure.report(&output),
+        }
+    });
+    match worker.map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) => ExitCode::from(failure::BUG),
+        Err(_) => ExitCode::from(1),
+    }
+}

@@ -154,6 +154,21 @@ impl Store {
         })
     }
 
+    /// Returns the tree that is live at a view's path, leftovers included, and where it is;
+    /// nothing when nothing is published.
+    pub fn live_tree(&self, draft: &Draft<'_>, view: &ViewSpec) -> Result<Option<(Dir, DirEntry)>> {
+        let state = self.view_state(view)?;
+        let (Some(record), Some(ino)) = (state.live_record(), state.live) else { return Ok(None) };
+        let dir = match state.mount.strategy {
+            Strategy::Exchange => state.mount.root().dir_at(&view.path)?,
+            Strategy::Symlink => {
+                let dir = state.dir.as_ref().ok_or_else(|| lost(state.mount.root()))?;
+                dir.dir(&tree_dir(dir, ino)?.ok_or_else(|| lost(dir))?)?
+            }
+        };
+        Ok(Some((dir, published(draft, &record.content)?)))
+    }
+
     fn view_state(&self, view: &ViewSpec) -> Result<State> {
         let mount = self.mount(&view.mount)?;
         let views = mount.pool().root().dir(b"views")?;

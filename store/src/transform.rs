@@ -247,3 +247,167 @@ pub(crate) fn merge<'a>(
         Some(pair.expect("peek said that it is there"))
     })
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::diff::{Change, diff};
+    use crate::id::ObjectId;
+    use crate::tree::tests::NoNodes;
+    use crate::tree::{FileEntry, walk};
+
+    const T: Time = Time { secs: 1_762_000_000, nanos: 0 };
+    const EMPTY_UNIT: &dyn Fn(&[u8]) -> bool = &|_| false;
+
+    /// What a tree holds, as a map of file paths to content and time; the model.
+    type Model = BTreeMap<String, (u8, i64)>;
+
+    fn file(content: u8, secs: i64) -> Entry {
+        Entry::File(FileEntry {
+            object: ObjectId::of(&[content]),
+            size: 1,
+            mode: 0o644,
+            mtime: Time { secs, nanos: 0 },
+        })
+    }
+
+    fn build(draft: &Draft<'_>, model: &Model) -> DirEntry {
+        let mut root = draft.empty(0o755, T);
+        for (path, (content, secs)) in model {
+            let path = RelPath::new(path).unwrap();
+            root = graft(draft, &root, &path, Some(file(*content, *secs))).unwrap();
+        }
+        root
+    }
+
+    fn read(draft: &Draft<'_>, root: &DirEntry) -> Model {
+        let mut model = Model::new();
+        walk(draft, root, &RelPath::ROOT, &mut |path, entry| {
+            if let Entry::File(found) = entry {
+                let content = (0..=255).find(|byte| ObjectId::of(&[*byte]) == found.object);
+                model.insert(path.to_string(), (content.unwrap(), found.mtime.secs));
+            }
+            Ok(true)
+        })
+        .unwrap();
+        model
+    }
+
+    /// Paths of two fixed levels, so that no file stands where another model has a directory.
+    fn model() -> impl Strategy<Value = Model> {
+        let path = ("[abr]", "[xyz]").prop_map(|(dir, name)| format!("{dir}/{name}"));
+        prop::collection::btree_map(path, (0u8..4, 0i64..3), 0..10)
+    }
+
+    proptest! {
+        #[test]
+        fn applying_a_diff_to_the_old_tree_gives_the_new(a in model(), b in model()) {
+            let draft = Draft::new(&NoNodes);
+            let (old, new) = (build(&draft, &a), build(&draft, &b));
+            let mut result = old;
+            diff(&draft, Some(&old), Some(&new), &mut |Change { path, old, new }| {
+                let is_dir = |entry: &Option<Entry>| matches!(entry, Some(Entry::Dir(_)));
+                if !is_dir(&old) && !is_dir(&new) {
+                    result = graft(&draft, &result, &path, new)?;
+                }
+                Ok(())
+            }).unwrap();
+            prop_assert_eq!(read(&draft, &result), b);
+        }
+
+        #[test]
+        fn an_overlay_is_the_union_where_the_top_wins(a in model(), b in model()) {
+            let draft = Draft::new(&NoNodes);
+            let (base, top) = (build(&draft, &a), build(&draft, &b));
+            let both = overlay(&draft, &base, &top, EMPTY_UNIT).unwrap();
+            let mut expected = a.clone();
+            expected.extend(b.clone());
+            prop_assert_eq!(read(&draft, &both), expected);
+            // Laws: laying a tree over itself, and twice, changes nothing.
+            prop_assert_eq!(overlay(&draft, &base, &base, EMPTY_UNIT).unwrap(), base);
+            let again = overlay(&draft, &both, &top, EMPTY_UNIT).unwrap();
+            prop_assert_eq!(read(&draft, &again), read(&draft, &both));
+        }
+
+        #[test]
+        fn overlays_are_associative(a in model(), b in model(), c in model()) {
+            let draft = Draft::new(&NoNodes);
+            let (a, b, c) = (build(&draft, &a), build(&draft, &b), build(&draft, &c));
+            let over = |x: &DirEntry, y: &DirEntry| overlay(&draft, x, y, EMPTY_UNIT).unwrap();
+            prop_assert_eq!(
+                read(&draft, &over(&over(&a, &b), &c)),
+                read(&draft, &over(&a, &over(&b, &c)))
+            );
+        }
+
+        #[test]
+        fn what_is_subtracted_laid_below_gives_the_union(a in model(), b in model()) {
+            let draft = Draft::new(&NoNodes);
+            let (from, other) = (build(&draft, &a), build(&draft, &b));
+            let rest = subtract(&draft, &from, &other).unwrap();
+            let rest_model = rest.map(|rest| read(&draft, &rest)).unwrap_or_default();
+            let expected: Model =
+                a.iter().filter(|(path, _)| !b.contains_key(*path)).map(|(p, v)| (p.clone(), *v)).collect();
+            prop_assert_eq!(rest_model, expected);
+        }
+
+        #[test]
+        fn settled_times_are_what_readers_must_see(a in model(), b in model()) {
+            let draft = Draft::new(&NoNodes);
+            let (old, new) = (build(&draft, &a), build(&draft, &b));
+            let settled = settle_times(&draft, &old, &new).unwrap();
+            let found = read(&draft, &settled.root);
+            for (path, (content, secs)) in &b {
+                let expected = match a.get(path) {
+                    Some((before, time)) if before == content => *time,
+                    Some((_, time)) if time == secs => secs + 1,
+                    _ => *secs,
+                };
+                prop_assert_eq!(found[path], (*content, expected), "{}", path);
+            }
+            let again = settle_times(&draft, &settled.root, &new).unwrap();
+            prop_assert_eq!(again.root.tree, settled.root.tree, "settling twice is settling once");
+            prop_assert!(again.moved.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_same_content_with_new_times_is_the_same_tree() {
+        let draft = Draft::new(&NoNodes);
+        let old = build(&draft, &[("a/x".to_owned(), (1, 5)), ("b/y".to_owned(), (2, 5))].into());
+        let new = build(&draft, &[("a/x".to_owned(), (1, 9)), ("b/y".to_owned(), (2, 9))].into());
+        assert_eq!(settle_times(&draft, &old, &new).unwrap().root, old);
+    }
+
+    #[test]
+    fn a_unit_is_taken_whole_from_the_top() {
+        let draft = Draft::new(&NoNodes);
+        let base: Model =
+            [("os/repodata/old".to_owned(), (1, 1)), ("os/bash".to_owned(), (1, 1))].into();
+        let top: Model = [("os/repodata/new".to_owned(), (2, 1))].into();
+        let (base, top) = (build(&draft, &base), build(&draft, &top));
+        let both = overlay(&draft, &base, &top, &|name| name == b"repodata").unwrap();
+        let names: Vec<String> = read(&draft, &both).into_keys().collect();
+        assert_eq!(names, ["os/bash", "os/repodata/new"]);
+    }
+
+    #[test]
+    fn an_excluded_directory_goes_with_all_below_it() {
+        let draft = Draft::new(&NoNodes);
+        let model: Model = [
+            ("os/images/boot.iso".to_owned(), (1, 1)),
+            ("os/bash".to_owned(), (1, 1)),
+            ("media.repo".to_owned(), (1, 1)),
+        ]
+        .into();
+        let root = build(&draft, &model);
+        let kept = exclude(&draft, &root, &|path| path.file_name() == b"images").unwrap();
+        let names: Vec<String> = read(&draft, &kept).into_keys().collect();
+        assert_eq!(names, ["media.repo", "os/bash"]);
+        assert_eq!(exclude(&draft, &root, &|_| false).unwrap(), root);
+    }
+}

@@ -148,6 +148,9 @@ pub struct Report {
     /// What would change, ref by ref; only in a dry run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<RefPlan>,
+    /// Why the command would be refused without `-n`; only in a dry run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<String>,
     /// What else the operator should know, as sentences.
     pub notes: Vec<String>,
     /// Views that could not even be looked at; the next run tries again.

@@ -1,6 +1,6 @@
 //! Lists: what mirrors poll, written for every root that the configuration names.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use cairn_store::progress::Observer;
 
@@ -33,26 +33,28 @@ pub fn lists(
         notes: site.store.notes().to_vec(),
         ..Report::default()
     };
-    report.lists = write_lists(site, roots, mode, observer)?;
+    let wanted = |list: &ListRoot| roots.is_empty() || roots.iter().any(|r| is_named(list, r));
+    report.lists = write_lists(site, &wanted, mode, observer)?;
     Ok(report)
 }
 
-/// Writes lists without a report of their own; no roots means all.
+/// Writes the lists of the roots that are wanted, without a report of their own.
 pub(super) fn write_lists(
     site: &Site,
-    roots: &[String],
+    wanted: &dyn Fn(&ListRoot) -> bool,
     mode: Mode,
     observer: &dyn Observer,
 ) -> Result<Vec<ListReport>> {
-    let mut by_mount: BTreeMap<&str, Vec<&ListRoot>> = BTreeMap::new();
-    for list in &site.config.lists {
-        if roots.is_empty() || roots.iter().any(|root| is_named(list, root)) {
-            by_mount.entry(&list.mount).or_default().push(list);
-        }
-    }
+    let mounts: BTreeSet<&str> = site
+        .config
+        .lists
+        .iter()
+        .filter(|list| wanted(list))
+        .map(|list| list.mount.as_str())
+        .collect();
     let views = site.views()?;
     let mut reports = Vec::new();
-    for (name, lists) in by_mount {
+    for name in mounts {
         let mount = site.store.mount(name)?;
         let mut listed = Vec::new();
         for (view, _) in views.iter().filter(|(view, _)| view.mount == name) {
@@ -62,7 +64,16 @@ pub(super) fn write_lists(
                 listed.push(ListedView { name, path, snapshot });
             }
         }
-        reports.extend(lists::write(&site.store, &mount, &lists, &site.config.lists, &listed, mode, observer)?);
+        let lists = &site.config.lists;
+        reports.extend(lists::write_selected(
+            &site.store,
+            &mount,
+            lists,
+            wanted,
+            &listed,
+            observer,
+            mode,
+        )?);
     }
     Ok(reports)
 }

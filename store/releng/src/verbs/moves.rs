@@ -14,6 +14,7 @@ use cairn_store::tree::{DirEntry, Draft};
 
 use super::lists::write_lists;
 use crate::audit;
+use crate::config::ListRoot;
 use crate::error::{Error, Result};
 use crate::report::{Mode, Paths, RefMove, RefPlan, Report, ViewReport};
 use crate::site::Site;
@@ -182,7 +183,7 @@ impl Moves<'_> {
             published = operation.time;
         }
         // From here on everything is done as far as it goes: it has happened.
-        let mut views = Vec::new();
+        let mut views: Vec<ViewSpec> = Vec::new();
         for (view, snapshot, ready) in prepared {
             let mut row = ViewReport { links: ready.links, ..ViewReport::new(&ready.plan) };
             match ready.swap(snapshot, published) {
@@ -193,7 +194,8 @@ impl Moves<'_> {
             views.push(view);
         }
         if !views.is_empty() {
-            match write_lists(self.site, &[], Mode::Apply, observer) {
+            let touched = |list: &ListRoot| views.iter().any(|view| view.mount == list.mount);
+            match write_lists(self.site, &touched, Mode::Apply, observer) {
                 Ok(lists) => report.lists = lists,
                 Err(error) => report.notes.push(format!(
                     "The mirror lists were not written: {error}; run cairn lists."

@@ -67,7 +67,14 @@ pub fn promote(
             let settled = settle_times(&draft, old, &root)?;
             root = settled.root;
             report.times_moved.extend(settled.moved);
-            refuse_many_deletes(site, &draft, &name, old, &root, options.allow_deletes)?;
+            let floor = check_deletes(site, &draft, &name, old, &root, options.allow_deletes);
+            match (floor, options.mode) {
+                // A plan is for looking at, above all one that would be refused.
+                (Err(error @ Error::Refused { .. }), Mode::DryRun) => {
+                    report.refusals.push(error.to_string());
+                }
+                (result, _) => result?,
+            }
         }
         let mut origin = Origin { verb: "promote".into(), ..Origin::default() };
         origin.facts.insert(staging.to_string(), source.to_string());
@@ -88,7 +95,7 @@ pub fn promote(
 }
 
 /// The deletion floor: a half-mounted or emptied staging must not empty production.
-fn refuse_many_deletes(
+fn check_deletes(
     site: &Site,
     draft: &Draft<'_>,
     name: &RefName,

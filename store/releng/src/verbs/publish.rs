@@ -76,7 +76,7 @@ pub fn publish(
         report.views.push(row);
     }
     if mode == Mode::Apply {
-        report.lists = write_lists(site, &[], Mode::Apply, observer)?;
+        report.lists = write_lists(site, &|_| true, Mode::Apply, observer)?;
     }
     Ok(report)
 }

@@ -1,0 +1,344 @@
+//! The command line: names, flags and help, as the command contract has them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A content-addressed repository store with snapshot promotion.
+///
+/// Composes are ingested once; staging and production are immutable snapshots of them, published
+/// by one atomic swap and rolled back by another.
+#[derive(Debug, Parser)]
+#[command(name = "cairn", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cairn demo                                   try the whole procedure in a directory of its own
+  cairn init                                   create the store, probe the mounts
+  cairn ingest /mnt/compose/9/latest-Rocky-9   take a compose in
+  cairn stage 9 Rocky --delete                 staging becomes exactly the compose
+  cairn diff production/9.7 staging/9.7-RC2 --by packages
+  cairn promote 9 --delete -n                  print the exact plan
+  cairn promote 9 --delete                     staging becomes production, in one swap
+  cairn rollback production/9.7                and back";
+
+/// Flags that every command understands.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", env = "CAIRN_CONFIG", hide_env_values = true,
+          default_value = "/etc/cairn/cairn.toml")]
+    pub config: PathBuf,
+    /// Print exactly one JSON document on stdout.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print the exact plan and write nothing.
+    #[arg(short = 'n', long, global = true)]
+    pub dry_run: bool,
+    /// How many threads work at once [default: one per core].
+    #[arg(short = 'j', global = true, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Say nothing but errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; plans list every path.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: Color,
+    /// How to show progress on stderr.
+    #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t)]
+    pub progress: ProgressMode,
+    /// How long to wait for another command that holds a lock: 0s, 90s, 15m.
+    #[arg(long, global = true, value_name = "DUR", default_value = "5s")]
+    pub lock_wait: String,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How to show progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// A bar on a terminal, else nothing.
+    #[default]
+    Auto,
+    /// A line now and then.
+    Plain,
+    /// A JSON document per line.
+    Json,
+    /// Nothing.
+    Never,
+}
+
+/// A reason that the log keeps.
+#[derive(Clone, Debug, Args)]
+pub struct Reason {
+    /// Why, for the log.
+    #[arg(short = 'm', long = "reason", value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create the store, probe every mount, and say what will be used.
+    Init(InitArgs),
+    /// Take a compose into the store.
+    Ingest(IngestArgs),
+    /// Put ingested composes into a release's staging view.
+    Stage(StageArgs),
+    /// Make what is staged production, then write the mirror lists.
+    Promote(PromoteArgs),
+    /// Return a ref and its view to a snapshot that was there before.
+    Rollback(RollbackArgs),
+    /// Make views equal to their refs; finish what a crash left.
+    Publish(PublishArgs),
+    /// Write the mirror lists.
+    Lists(ListsArgs),
+    /// Show every view: ref, snapshot, what is live, what is pending.
+    Status,
+    /// Show the operations, newest first.
+    Log(LogArgs),
+    /// Show a snapshot or an operation.
+    Show(ShowArgs),
+    /// List what a snapshot holds.
+    Ls(LsArgs),
+    /// Print a file of a snapshot.
+    Cat(CatArgs),
+    /// Show what differs between two snapshots.
+    Diff(DiffArgs),
+    /// Check the store: log, packs, objects, and every live view.
+    Fsck(FsckArgs),
+    /// Show or check the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Run the whole procedure on a small real release.
+    Demo(DemoArgs),
+    /// Print completions for a shell.
+    Completion(CompletionArgs),
+    /// Write the manual pages.
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Running it again is safe: what exists is kept, and a new mount is added.")]
+pub struct InitArgs {
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn ingest /mnt/compose/9/latest-Rocky-9
+  cairn ingest --as compose/9/Extras /mnt/compose/9/Extras-9-updates-20251101.0")]
+pub struct IngestArgs {
+    /// The compose: its latest-* link, its directory, or the compose directory in it.
+    pub dir: PathBuf,
+    /// The ref to move [default: guessed from the compose's name].
+    #[arg(long = "as", value_name = "REF")]
+    pub name: Option<String>,
+    /// Hard-link files into the store instead of copying: the compose must never change.
+    #[arg(long)]
+    pub link: bool,
+    /// Take a compose whose STATUS is not FINISHED.
+    #[arg(long)]
+    pub allow_unfinished: bool,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn stage 9 Rocky --delete       staging is exactly the compose
+  cairn stage 9 Rocky Extras         adds, and keeps what the composes lack")]
+pub struct StageArgs {
+    /// The release: 9, 9-beta, 9-lookahead.
+    pub release: String,
+    /// The composes, by their short names.
+    #[arg(required = true, value_name = "COMPOSE")]
+    pub composes: Vec<String>,
+    /// Staging becomes exactly the composes.
+    #[arg(long)]
+    pub delete: bool,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn promote 9 -n                 what would change
+  cairn promote 9 10 -m 'errata of the week'
+  cairn promote 9 --delete --allow-deletes 25%")]
+pub struct PromoteArgs {
+    /// The releases; all go in one operation.
+    #[arg(required = true, value_name = "RELEASE")]
+    pub releases: Vec<String>,
+    /// Production becomes exactly staging; without it, what staging lacks is kept.
+    #[arg(long)]
+    pub delete: bool,
+    /// Allow deleting up to this share of the files, instead of the configured one.
+    #[arg(long, value_name = "N%")]
+    pub allow_deletes: Option<String>,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn rollback production/9.7
+  cairn rollback production/9.7 --to production/9.7@2025-11-01 -m 'kernel panics on s390x'")]
+pub struct RollbackArgs {
+    /// The ref.
+    #[arg(value_name = "REF")]
+    pub name: String,
+    /// The revision to return to [default: the snapshot before].
+    #[arg(long, value_name = "REV")]
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// The refs [default: all].
+    #[arg(value_name = "REF")]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+pub struct ListsArgs {
+    /// The roots, as production/mirror/pub/rocky [default: all].
+    #[arg(value_name = "ROOT")]
+    pub roots: Vec<String>,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Only operations that moved this ref.
+    #[arg(value_name = "REF")]
+    pub name: Option<String>,
+    /// How many operations, newest first.
+    #[arg(short = 'N', long = "number", value_name = "N")]
+    pub number: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A revision, or an operation's number or id.
+    #[arg(value_name = "REV|OP")]
+    pub what: String,
+}
+
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// A revision and a path in it: production/9.7:BaseOS/x86_64.
+    #[arg(value_name = "REV[:PATH]")]
+    pub what: String,
+    /// Everything below, too.
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CatArgs {
+    /// A revision and a file's path in it.
+    #[arg(value_name = "REV:PATH")]
+    pub what: String,
+}
+
+/// The level of a diff.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Paths.
+    #[default]
+    Files,
+    /// Packages by name, arch and version.
+    Packages,
+    /// Records of the repositories' metadata.
+    Metadata,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn diff production/9.7 staging/9.7-RC2 --by packages
+  cairn diff production/9.7~1 production/9.7 --exit-code")]
+pub struct DiffArgs {
+    /// The old side.
+    #[arg(value_name = "A")]
+    pub old: String,
+    /// The new side.
+    #[arg(value_name = "B")]
+    pub new: String,
+    /// What to compare.
+    #[arg(long, value_enum, default_value_t)]
+    pub by: By,
+    /// Exit with 3 when there are differences.
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FsckArgs {
+    /// Names, sizes, modes and inodes; the default.
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+    /// Every hash of every object too.
+    #[arg(long)]
+    pub full: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the configuration with its defaults filled in.
+    Show {
+        /// Say where each value comes from.
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Check the configuration and name every mistake.
+    Check,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// An empty or new directory [default: cairn-demo].
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The directory to write to.
+    pub dir: PathBuf,
+}

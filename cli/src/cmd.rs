@@ -1,0 +1,98 @@
+//! One file per command: arguments → options → one library call → rendering.
+
+mod config;
+mod content;
+mod demo;
+mod diff;
+mod fsck;
+mod history;
+mod init;
+mod release;
+mod report;
+mod shell;
+mod status;
+
+use cairn_releng::Site;
+use cairn_releng::config::{Config, parse_duration};
+use cairn_releng::report::Mode;
+use cairn_store::store::Session;
+
+use crate::args::{Cli, Command, Global, Reason};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// The result of a command: its exit code.
+pub type Exit = Result<u8, Failure>;
+
+/// What every command needs.
+pub struct Context<'a> {
+    /// The global flags.
+    pub global: &'a Global,
+    /// Where to print.
+    pub output: &'a Output,
+    /// What to show while working.
+    pub progress: Progress,
+    /// The command line, for the log.
+    pub command: Vec<String>,
+}
+
+impl Context<'_> {
+    /// Returns whether to act.
+    pub fn mode(&self) -> Mode {
+        match self.global.dry_run {
+            true => Mode::DryRun,
+            false => Mode::Apply,
+        }
+    }
+
+    /// Loads the configuration.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Ok(Config::load(&self.global.config).map_err(cairn_releng::Error::Config)?)
+    }
+
+    /// Says who runs what.
+    pub fn session(&self, reason: Option<&Reason>) -> Result<Session, Failure> {
+        let lock_wait = parse_duration(&self.global.lock_wait).map_err(|error| {
+            Failure::usage(format!("--lock-wait: {error}"), "a time is written 0s, 90s or 15m")
+        })?;
+        Ok(Session {
+            command: self.command.clone(),
+            reason: reason.and_then(|reason| reason.reason.clone()),
+            lock_wait,
+        })
+    }
+
+    /// Opens the store that the configuration names.
+    pub fn site(&self, reason: Option<&Reason>) -> Result<Site, Failure> {
+        Ok(Site::open(self.config()?, self.session(reason)?)?)
+    }
+}
+
+/// Runs a command, which was typed so, and returns its exit code.
+pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
+    let progress = Progress::new(&cli.global);
+    let context = Context { global: &cli.global, output, progress, command };
+    let result = match &cli.command {
+        Command::Init(args) => init::run(&context, args),
+        Command::Ingest(args) => release::ingest(&context, args),
+        Command::Stage(args) => release::stage(&context, args),
+        Command::Promote(args) => release::promote(&context, args),
+        Command::Rollback(args) => release::rollback(&context, args),
+        Command::Publish(args) => release::publish(&context, args),
+        Command::Lists(args) => release::lists(&context, args),
+        Command::Status => status::run(&context),
+        Command::Log(args) => history::log(&context, args),
+        Command::Show(args) => history::show(&context, args),
+        Command::Ls(args) => content::ls(&context, args),
+        Command::Cat(args) => content::cat(&context, args),
+        Command::Diff(args) => diff::run(&context, args),
+        Command::Fsck(args) => fsck::run(&context, args),
+        Command::Config(command) => config::run(&context, command),
+        Command::Demo(args) => demo::run(&context, args),
+        Command::Completion(args) => shell::completion(&context, args),
+        Command::Man(args) => shell::man(&context, args),
+    };
+    context.progress.finish();
+    result
+}

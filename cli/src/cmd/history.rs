@@ -1,0 +1,252 @@
+//! `cairn log` and `cairn show`.
+
+use std::fmt::Write as _;
+
+use cairn_releng::Site;
+use cairn_store::diff::Changed;
+use cairn_store::id::{OperationId, SnapshotId};
+use cairn_store::log::Operation;
+use cairn_store::refs::{RefName, Rev};
+use cairn_store::snapshot::Snapshot;
+use serde::Serialize;
+
+use super::report::{changed, short};
+use super::{Context, Exit};
+use crate::args::{LogArgs, ShowArgs};
+use crate::failure::Failure;
+use crate::output::{count, size};
+
+#[derive(Serialize)]
+struct LogDocument {
+    operations: Vec<OperationRow>,
+}
+
+#[derive(Serialize)]
+struct OperationRow {
+    number: u64,
+    id: OperationId,
+    parent: Option<OperationId>,
+    time: jiff::Timestamp,
+    user: String,
+    host: String,
+    verb: String,
+    command: Vec<String>,
+    reason: Option<String>,
+    refs: Vec<RefRow>,
+}
+
+#[derive(Serialize)]
+struct RefRow {
+    name: String,
+    old: Option<SnapshotId>,
+    new: Option<SnapshotId>,
+}
+
+impl OperationRow {
+    fn new(id: OperationId, operation: Operation) -> Self {
+        let refs = operation.edits.iter();
+        let refs =
+            refs.map(|e| RefRow { name: e.name.to_string(), old: e.old, new: e.new }).collect();
+        Self {
+            number: operation.number,
+            id,
+            parent: operation.parent,
+            time: operation.time,
+            user: operation.user,
+            host: operation.host,
+            verb: operation.verb,
+            command: operation.command,
+            reason: operation.reason,
+            refs,
+        }
+    }
+}
+
+/// `cairn log`.
+pub fn log(context: &Context<'_>, args: &LogArgs) -> Exit {
+    let site = context.site(None)?;
+    let numbers: Vec<u64> = match &args.name {
+        Some(name) => {
+            let name = RefName::new(name.as_str())?;
+            let moves = site.store.index().view()?.history(&name)?;
+            if moves.is_empty() {
+                return Err(cairn_store::Error::UnknownRef(name.to_string()).into());
+            }
+            moves.into_iter().map(|(number, _)| number).collect()
+        }
+        None => (1..=site.store.head()?.map_or(0, |head| head.number)).rev().collect(),
+    };
+    let limit = args.number.unwrap_or(usize::MAX);
+    let mut operations = Vec::new();
+    for number in numbers.into_iter().take(limit) {
+        operations.push(read_operation(&site, number)?);
+    }
+    context.output.notes(site.store.notes());
+    if context.output.json {
+        return Ok(context.output.document("log", &LogDocument { operations }).map(|()| 0)?);
+    }
+    let text: String =
+        operations.iter().map(|operation| operation_text(context, operation) + "\n").collect();
+    Ok(context.output.text(&text).map(|()| 0)?)
+}
+
+fn read_operation(site: &Site, number: u64) -> Result<OperationRow, Failure> {
+    match site.store.log().read(number)? {
+        Some((id, operation)) => Ok(OperationRow::new(id, operation)),
+        // The reading that fails names the missing file.
+        None => Err(site.store.operation(number).err().map_or_else(
+            || Failure::bug(format!("operation {number} is there and is not")),
+            Failure::from,
+        )),
+    }
+}
+
+fn operation_text(context: &Context<'_>, operation: &OperationRow) -> String {
+    let output = context.output;
+    let mut text = format!(
+        "{}  {}  {:.0}  {}@{}\n",
+        output.strong(&format!("{} {}", operation.number, operation.verb)),
+        output.faint(&short(&operation.id)),
+        operation.time,
+        operation.user,
+        operation.host
+    );
+    for edit in &operation.refs {
+        let name = |id: &Option<SnapshotId>| id.as_ref().map_or("nothing".to_owned(), short);
+        let _ = writeln!(text, "    {}  {} → {}", edit.name, name(&edit.old), name(&edit.new));
+    }
+    if let Some(reason) = &operation.reason {
+        let shown = cairn_store::path::Escaped(reason.as_bytes());
+        let _ = writeln!(text, "    {}", output.warn(&shown.to_string()));
+    }
+    let command = operation.command.join(" ");
+    let _ = writeln!(
+        text,
+        "    {}",
+        output.faint(&cairn_store::path::Escaped(command.as_bytes()).to_string())
+    );
+    text
+}
+
+#[derive(Serialize)]
+struct SnapshotDocument {
+    snapshot: SnapshotId,
+    #[serde(flatten)]
+    content: Snapshot,
+    refs: Vec<String>,
+    changed: Option<Changed>,
+}
+
+#[derive(Serialize)]
+struct OperationDocument {
+    operation: OperationRow,
+    details: serde_json::Value,
+    changed: Vec<RefChange>,
+}
+
+#[derive(Serialize)]
+struct RefChange {
+    name: String,
+    changed: Changed,
+}
+
+/// `cairn show`.
+pub fn show(context: &Context<'_>, args: &ShowArgs) -> Exit {
+    let site = context.site(None)?;
+    context.output.notes(site.store.notes());
+    if let Some(number) = find_operation(&site, &args.what)? {
+        return show_operation(context, &site, number);
+    }
+    let id = site.store.resolve(&Rev::parse(&args.what)?)?;
+    let snapshot = site.store.snapshot(&id)?;
+    let refs = site.store.refs()?;
+    let refs = refs.into_iter().filter(|state| state.snapshot == id);
+    let refs = refs.map(|state| state.name.to_string()).collect();
+    let changed_since = match snapshot.parents.first() {
+        Some(parent) => {
+            let before = site.store.snapshot(parent)?.root();
+            Some(Changed::between(&site.store, Some(&before), Some(&snapshot.root()))?)
+        }
+        None => None,
+    };
+    let document =
+        SnapshotDocument { snapshot: id, content: snapshot, refs, changed: changed_since };
+    if context.output.json {
+        return Ok(context.output.document("show", &document).map(|()| 0)?);
+    }
+    let (output, content) = (context.output, &document.content);
+    let mut text = format!("{}\n", output.strong(&format!("snapshot {id}")));
+    let _ = writeln!(text, "  made   {:.0} by {}", content.time, content.origin.verb);
+    let _ = writeln!(
+        text,
+        "  holds  {}, {}",
+        count(content.root.files, "file"),
+        size(content.root.bytes)
+    );
+    let _ = writeln!(text, "  tree   {}", content.root.tree);
+    for (key, value) in &content.origin.facts {
+        let _ = writeln!(text, "  {key}: {}", cairn_store::path::Escaped(value.as_bytes()));
+    }
+    for parent in &content.parents {
+        let _ = writeln!(text, "  parent {parent}");
+    }
+    for name in &document.refs {
+        let _ = writeln!(text, "  ref    {name}");
+    }
+    if let Some(difference) = &document.changed {
+        let _ = writeln!(text, "  since its first parent: {}", changed(output, difference));
+    }
+    Ok(output.text(&text).map(|()| 0)?)
+}
+
+/// Returns the operation that a number or an id names, if it names one.
+fn find_operation(site: &Site, what: &str) -> Result<Option<u64>, Failure> {
+    let last = site.store.head()?.map_or(0, |head| head.number);
+    // Eight digits or more could be a snapshot's prefix; no log is that long.
+    if what.len() < 8
+        && let Ok(number) = what.parse::<u64>()
+    {
+        return match (1..=last).contains(&number) {
+            true => Ok(Some(number)),
+            false => Err(Failure::usage(
+                format!("there is no operation {number}"),
+                format!("the log holds operations 1 to {last}"),
+            )),
+        };
+    }
+    let Some(id) = OperationId::from_hex(what) else { return Ok(None) };
+    for number in (1..=last).rev() {
+        if site.store.log().read(number)?.is_some_and(|(found, _)| found == id) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
+fn show_operation(context: &Context<'_>, site: &Site, number: u64) -> Exit {
+    let details = site.store.operation(number)?.details;
+    let row = read_operation(site, number)?;
+    let mut differences = Vec::new();
+    for edit in &row.refs {
+        let root = |id: &Option<SnapshotId>| {
+            id.as_ref().map(|id| Ok(site.store.snapshot(id)?.root())).transpose()
+        };
+        let (old, new): (Result<_, cairn_store::Error>, _) = (root(&edit.old), root(&edit.new));
+        let difference = Changed::between(&site.store, old?.as_ref(), new?.as_ref())?;
+        differences.push(RefChange { name: edit.name.clone(), changed: difference });
+    }
+    let document = OperationDocument { operation: row, details, changed: differences };
+    if context.output.json {
+        return Ok(context.output.document("show", &document).map(|()| 0)?);
+    }
+    let mut text = operation_text(context, &document.operation);
+    for difference in &document.changed {
+        let _ = writeln!(
+            text,
+            "    {}: {}",
+            difference.name,
+            changed(context.output, &difference.changed)
+        );
+    }
+    Ok(context.output.text(&text).map(|()| 0)?)
+}

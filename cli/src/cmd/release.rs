@@ -1,0 +1,73 @@
+//! The commands that move refs: ingest, stage, promote, rollback; and publish and lists.
+
+use cairn_releng::compose::Unfinished;
+use cairn_releng::config::Percent;
+use cairn_releng::verbs::{self, IngestOptions, Merge, PromoteOptions, StageOptions};
+use cairn_store::ingest::Placement;
+
+use super::report::render;
+use super::{Context, Exit};
+use crate::args::{IngestArgs, ListsArgs, PromoteArgs, PublishArgs, RollbackArgs, StageArgs};
+use crate::failure::Failure;
+
+fn merge(delete: bool) -> Merge {
+    if delete { Merge::Exact } else { Merge::Keep }
+}
+
+/// `cairn ingest`.
+pub fn ingest(context: &Context<'_>, args: &IngestArgs) -> Exit {
+    let options = IngestOptions {
+        name: args.name.clone(),
+        placement: if args.link { Placement::Link } else { Placement::Copy },
+        unfinished: if args.allow_unfinished { Unfinished::Allow } else { Unfinished::Refuse },
+        mode: context.mode(),
+    };
+    let site = context.site(Some(&args.reason))?;
+    render(context, &verbs::ingest(&site, &args.dir, &options, &context.progress)?)
+}
+
+/// `cairn stage`.
+pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
+    let options = StageOptions { merge: merge(args.delete), mode: context.mode() };
+    let site = context.site(Some(&args.reason))?;
+    let report =
+        verbs::stage(&site, &args.release, &args.composes, &options, &context.progress)?;
+    render(context, &report)
+}
+
+/// `cairn promote`.
+pub fn promote(context: &Context<'_>, args: &PromoteArgs) -> Exit {
+    let parse = |text: &String| {
+        Percent::parse(text).map_err(|error| {
+            Failure::usage(format!("--allow-deletes: {error}"), "a share is written 25%")
+        })
+    };
+    let options = PromoteOptions {
+        merge: merge(args.delete),
+        allow_deletes: args.allow_deletes.as_ref().map(parse).transpose()?,
+        mode: context.mode(),
+    };
+    let site = context.site(Some(&args.reason))?;
+    render(context, &verbs::promote(&site, &args.releases, &options, &context.progress)?)
+}
+
+/// `cairn rollback`.
+pub fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Exit {
+    let site = context.site(Some(&args.reason))?;
+    let to = args.to.as_deref();
+    let report = verbs::rollback(&site, &args.name, to, context.mode(), &context.progress)?;
+    render(context, &report)
+}
+
+/// `cairn publish`.
+pub fn publish(context: &Context<'_>, args: &PublishArgs) -> Exit {
+    let site = context.site(Some(&args.reason))?;
+    let report = verbs::publish(&site, &args.names, context.mode(), &context.progress)?;
+    render(context, &report)
+}
+
+/// `cairn lists`.
+pub fn lists(context: &Context<'_>, args: &ListsArgs) -> Exit {
+    let site = context.site(Some(&args.reason))?;
+    render(context, &verbs::lists(&site, &args.roots, context.mode(), &context.progress)?)
+}

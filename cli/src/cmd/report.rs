@@ -1,0 +1,179 @@
+//! Rendering of the report that every mutating verb gives.
+
+use std::fmt::Write as _;
+
+use cairn_releng::report::{RefPlan, Report, ViewReport};
+use cairn_store::diff::Changed;
+use cairn_store::publish::Source;
+
+use super::diff::package_lines;
+use super::{Context, Exit};
+use crate::output::{Output, Table, count, size};
+
+/// How many paths of a kind a plan lists without `-v`.
+const PATHS: usize = 20;
+/// How many hex digits of an id people see.
+const SHORT: usize = 12;
+
+/// Prints a report and returns the command's exit code.
+pub fn render(context: &Context<'_>, report: &Report) -> Exit {
+    context.progress.finish();
+    let code = match (report.refusals.is_empty(), report.is_partial()) {
+        (false, _) => 4,
+        (true, true) => 5,
+        (true, false) => 0,
+    };
+    if context.output.json {
+        context.output.document(report.verb, report)?;
+        return Ok(code);
+    }
+    context.output.notes(&report.notes);
+    context.output.text(&text(context.output, report))?;
+    Ok(code)
+}
+
+/// Shortens an id for people.
+pub fn short(id: &impl ToString) -> String {
+    id.to_string()[..SHORT].to_owned()
+}
+
+fn text(output: &Output, report: &Report) -> String {
+    let mut text = String::new();
+    if let Some(counts) = &report.ingested {
+        let verb = if report.dry_run { "would be read" } else { "read" };
+        let _ = writeln!(
+            text,
+            "{}, {}; {} ({}) {verb}",
+            count(counts.files, "file"),
+            size(counts.bytes),
+            count(counts.files_read, "file"),
+            size(counts.bytes_read)
+        );
+    }
+    for moved in &report.refs {
+        let name = |id: &Option<_>| id.as_ref().map_or("nothing".to_owned(), short);
+        let new = match (report.dry_run, &moved.new) {
+            (true, None) => "a new snapshot".to_owned(),
+            _ => name(&moved.new),
+        };
+        let _ = writeln!(text, "{}  {} → {new}", output.strong(&moved.name), name(&moved.old));
+    }
+    if !report.refs.is_empty() && !report.dry_run {
+        let _ = writeln!(text, "  files  {}", changed(output, &report.changed));
+    }
+    for plan in &report.plan {
+        text += &plan_text(output, plan);
+    }
+    for view in &report.views {
+        let _ = writeln!(text, "  view   {}", view_text(output, view, report.dry_run));
+    }
+    for name in &report.pending {
+        let _ = writeln!(text, "  {}  {name}", output.bad("pending"));
+    }
+    for path in &report.times_moved {
+        let _ = writeln!(
+            text,
+            "  {}   {path}: new content of equal size and time, its time is moved forward",
+            output.warn("time")
+        );
+    }
+    let lists = report.lists.iter().filter(|list| list.changed).count() as u64;
+    if lists > 0 {
+        let verb = if report.dry_run { "would be written" } else { "written" };
+        let _ = writeln!(text, "  lists  {} {verb}", count(lists, "list"));
+    }
+    match (&report.operation, report.number) {
+        (Some(id), Some(number)) => {
+            let _ = writeln!(text, "operation {number}  {id}");
+        }
+        _ if report.dry_run => {
+            for refusal in &report.refusals {
+                let _ = writeln!(text, "{} {refusal}", output.bad("Would be refused:"));
+            }
+            text.push_str("Nothing was written.\n");
+        }
+        _ if report.verb == "lists" && lists == 0 => text.push_str("The lists are up to date.\n"),
+        _ if report.is_noop() && lists == 0 => text.push_str("Nothing has changed.\n"),
+        _ => {}
+    }
+    text
+}
+
+/// Counts for people: `2 added, 1 changed, 3 removed (+1.2 MB)`.
+pub fn changed(output: &Output, changed: &Changed) -> String {
+    if changed.is_empty() {
+        return "nothing differs".to_owned();
+    }
+    let part = |number: u64, word: &str| format!("{} {word}", crate::output::thousands(number));
+    format!(
+        "{}, {}, {}; {} new, {} gone",
+        output.good(&part(changed.files_added, "added")),
+        part(changed.files_changed, "changed"),
+        output.bad(&part(changed.files_removed, "removed")),
+        size(changed.bytes_added),
+        size(changed.bytes_removed),
+    )
+}
+
+fn view_text(output: &Output, view: &ViewReport, dry_run: bool) -> String {
+    let place = format!("{}:{}", view.mount, view.path);
+    let tree = match view.source {
+        Source::Live => return format!("{place}  is live already"),
+        Source::Kept => "a kept tree".to_owned(),
+        Source::Standby => format!("the standby tree, {}", paths_of(&view.work)),
+        Source::New => format!("a new tree, {}", paths_of(&view.work)),
+    };
+    let links = match dry_run {
+        true => view.link.to_owned(),
+        false => {
+            let links = [
+                (view.links.hardlinked, "hard link"),
+                (view.links.reflinked, "reflink"),
+                (view.links.copied, "copy"),
+            ];
+            let shown: Vec<_> = links.iter().filter(|(n, _)| *n > 0).map(|(n, w)| count(*n, w)).collect();
+            if shown.is_empty() { "nothing to link".to_owned() } else { shown.join(", ") }
+        }
+    };
+    let outcome = match (&view.pending, view.swapped, dry_run) {
+        (Some(reason), ..) => output.bad(&format!("pending: {reason}")),
+        (None, true, _) => output.good(&format!("live by {}", view.strategy)),
+        (None, false, true) => format!("to be swapped by {}", view.strategy),
+        (None, false, false) => "not swapped".to_owned(),
+    };
+    format!("{place}  {tree}; {links}; {outcome}")
+}
+
+fn paths_of(work: &Changed) -> String {
+    count(work.files_added + work.files_changed + work.files_removed, "path")
+}
+
+fn plan_text(output: &Output, plan: &RefPlan) -> String {
+    let mut text = format!("  files  {}\n", changed(output, &plan.changed));
+    let kinds = [
+        (output.good("+"), &plan.files.added),
+        (output.warn("~"), &plan.files.changed),
+        (output.bad("-"), &plan.files.removed),
+    ];
+    for (sign, paths) in kinds {
+        let limit = if output.verbose > 0 { usize::MAX } else { PATHS };
+        for path in paths.iter().take(limit) {
+            let _ = writeln!(text, "    {sign} {path}");
+        }
+        if paths.len() > limit {
+            let more = (paths.len() - limit) as u64;
+            let _ = writeln!(text, "    {sign} and {} (-v lists all)", count(more, "more path"));
+        }
+    }
+    if let Some(packages) = &plan.packages {
+        text += &package_lines(output, packages, "    ");
+    }
+    if !plan.repos.is_empty() {
+        let mut table = Table::default();
+        for repo in &plan.repos {
+            table.row([repo.to_string()]);
+        }
+        let _ = write!(text, "  repos with other metadata\n{}", table.render("    "));
+    }
+    text
+}

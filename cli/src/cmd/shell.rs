@@ -1,0 +1,29 @@
+//! `cairn completion` and `cairn man`.
+
+use std::io::Write;
+
+use clap::CommandFactory;
+
+use super::{Context, Exit};
+use crate::args::{Cli, CompletionArgs, ManArgs};
+use crate::failure::Failure;
+
+/// Prints completions. They are rendered first: the generator panics on a closed pipe.
+pub fn completion(context: &Context<'_>, args: &CompletionArgs) -> Exit {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "cairn", &mut text);
+    Ok(context.output.write(&text).map(|()| 0)?)
+}
+
+/// Writes one page per command.
+pub fn man(context: &Context<'_>, args: &ManArgs) -> Exit {
+    let fail = |error: std::io::Error| {
+        Failure::usage(format!("{}: {error}", args.dir.display()), "name a directory to write to")
+    };
+    std::fs::create_dir_all(&args.dir).map_err(fail)?;
+    clap_mangen::generate_to(Cli::command(), &args.dir).map_err(fail)?;
+    let count = std::fs::read_dir(&args.dir).map_err(fail)?.count() as u64;
+    let text = format!("Wrote {} to {}\n", crate::output::count(count, "page"), args.dir.display());
+    std::io::stdout().flush()?;
+    Ok(context.output.text(&text).map(|()| 0)?)
+}

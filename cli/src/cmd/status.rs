@@ -1,0 +1,153 @@
+//! `cairn status`.
+
+use cairn_store::publish::Live;
+use serde::Serialize;
+
+use super::report::short;
+use super::{Context, Exit};
+use crate::output::{Table, count, size};
+
+#[derive(Serialize)]
+struct Document {
+    store: String,
+    operations: u64,
+    refs: Vec<Row>,
+    mounts: Vec<MountRow>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    snapshot: String,
+    operation: u64,
+    time: jiff::Timestamp,
+    files: u64,
+    bytes: u64,
+    view: Option<ViewRow>,
+}
+
+#[derive(Serialize)]
+struct ViewRow {
+    mount: String,
+    path: cairn_store::path::RelPath,
+    state: &'static str,
+    live: Option<Live>,
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MountRow {
+    name: String,
+    path: String,
+    swap: Option<String>,
+    link: Option<&'static str>,
+    free_bytes: Option<u64>,
+    problem: Option<String>,
+}
+
+/// Shows every ref and what is live of it.
+pub fn run(context: &Context<'_>) -> Exit {
+    let site = context.site(None)?;
+    let mut refs = Vec::new();
+    for state in site.store.refs()? {
+        let snapshot = site.store.snapshot(&state.snapshot)?;
+        let view = match site.view(&state.name)? {
+            None => None,
+            Some(view) => {
+                let (state, live, problem) = match site.store.live(&view) {
+                    Ok(live) if live.tree == Some(snapshot.root.tree) => ("live", Some(live), None),
+                    Ok(live) => ("pending", Some(live), None),
+                    Err(error) => ("unknown", None, Some(error.to_string())),
+                };
+                Some(ViewRow { mount: view.mount, path: view.path, state, live, problem })
+            }
+        };
+        refs.push(Row {
+            name: state.name.to_string(),
+            snapshot: state.snapshot.to_string(),
+            operation: state.operation,
+            time: snapshot.time,
+            files: snapshot.root.files,
+            bytes: snapshot.root.bytes,
+            view,
+        });
+    }
+    let mut mounts = Vec::new();
+    for name in site.store.mount_names() {
+        let path = site.config.mounts.get(name).map(|mount| mount.path.clone());
+        let (name, path) = (name.to_owned(), path.unwrap_or_default());
+        mounts.push(match site.store.mount(&name) {
+            Ok(mount) => MountRow {
+                swap: Some(mount.strategy.to_string()),
+                link: Some(mount.link_method()),
+                free_bytes: mount.root().free().ok().map(|(bytes, _)| bytes),
+                name,
+                path,
+                problem: None,
+            },
+            Err(error) => {
+                let problem = Some(error.to_string());
+                MountRow { name, path, swap: None, link: None, free_bytes: None, problem }
+            }
+        });
+    }
+    let operations = site.store.head()?.map_or(0, |head| head.number);
+    let document = Document { store: site.config.store.path.clone(), operations, refs, mounts };
+    context.output.notes(site.store.notes());
+    if context.output.json {
+        return Ok(context.output.document("status", &document).map(|()| 0)?);
+    }
+    Ok(context.output.text(&text(context, &document)).map(|()| 0)?)
+}
+
+fn text(context: &Context<'_>, document: &Document) -> String {
+    let output = context.output;
+    let mut text =
+        format!("Store {}, {}.\n", document.store, count(document.operations, "operation"));
+    let mut table = Table::default();
+    table.row(["ref", "snapshot", "since", "files", "size", "view", ""].map(|h| output.strong(h)));
+    for row in &document.refs {
+        let (place, state) = match &row.view {
+            None => (String::new(), String::new()),
+            Some(view) => {
+                let state = match view.state {
+                    "live" => output.good("live"),
+                    "pending" => output.bad("pending: run cairn publish"),
+                    _ => output.bad(view.problem.as_deref().unwrap_or("unknown")),
+                };
+                (format!("{}:{}", view.mount, view.path), state)
+            }
+        };
+        table.row([
+            row.name.clone(),
+            short(&row.snapshot),
+            format!("{:.0}", row.time),
+            crate::output::thousands(row.files),
+            size(row.bytes),
+            place,
+            state,
+        ]);
+    }
+    if document.refs.is_empty() {
+        text += "No ref yet: take a compose in with cairn ingest DIR.\n";
+    } else {
+        text += &table.render("  ");
+    }
+    let mut table = Table::default();
+    table.row(["mount", "path", "swap", "link", "free"].map(|head| output.strong(head)));
+    for row in &document.mounts {
+        let cell = |text: Option<&str>| text.unwrap_or("-").to_owned();
+        let free = match &row.problem {
+            Some(problem) => output.bad(problem),
+            None => row.free_bytes.map_or_else(|| "-".to_owned(), size),
+        };
+        table.row([
+            row.name.clone(),
+            row.path.clone(),
+            cell(row.swap.as_deref()),
+            cell(row.link),
+            free,
+        ]);
+    }
+    text + &table.render("  ")
+}

@@ -1,0 +1,188 @@
+//! From a library's error to what the operator reads: exit code, kind, causes and a hint.
+
+use std::error::Error as _;
+use std::process::ExitCode;
+
+use cairn_releng::Error;
+use cairn_releng::names::NameError;
+use cairn_store::Error as StoreError;
+use serde::Serialize;
+
+use crate::output::{self, Output};
+
+/// The exit code of a bug of ours.
+pub const BUG: u8 = 70;
+/// The exit code for usage and configuration.
+pub const USAGE: u8 = 2;
+
+/// A failed command.
+#[derive(Debug, Serialize)]
+pub struct Failure {
+    r#type: &'static str,
+    code: u8,
+    kind: &'static str,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    #[serde(skip)]
+    quiet: bool,
+}
+
+impl Failure {
+    fn new(code: u8, kind: &'static str, message: String) -> Self {
+        let (causes, hint) = (Vec::new(), None);
+        Self { r#type: "error", code, kind, message, causes, hint, quiet: false }
+    }
+
+    /// Makes a usage error.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..Self::new(USAGE, "usage", message.into()) }
+    }
+
+    /// Makes an error that is our own fault.
+    pub fn bug(message: impl Into<String>) -> Self {
+        Self::new(BUG, "bug", message.into())
+    }
+
+    /// Prints the failure and returns its exit code.
+    pub fn report(&self, output: &Output) -> ExitCode {
+        if !self.quiet {
+            let text = if output.json {
+                serde_json::to_string(self).expect("a failure is plain data") + "\n"
+            } else {
+                self.text(output)
+            };
+            let _ = output::stderr(&text);
+        }
+        ExitCode::from(self.code)
+    }
+
+    fn text(&self, output: &Output) -> String {
+        let mut text = format!("{} {}\n", output.bad("error:"), self.message);
+        for cause in &self.causes {
+            text += &format!("  caused by: {cause}\n");
+        }
+        if let Some(hint) = &self.hint {
+            text += &format!("  {} {hint}\n", output.strong("hint:"));
+        }
+        text
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Error::Store(error).into()
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        // A reader that has seen enough is not a failure.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self { quiet: true, ..Self::new(0, "closed", String::new()) };
+        }
+        Self::new(1, "io", format!("stdout: {error}"))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (code, kind, hint) = classify(&error);
+        let mut causes = Vec::new();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            let text = inner.to_string();
+            // A transparent error repeats its inner one's text.
+            if !error.to_string().contains(&text) {
+                causes.push(text);
+            }
+            cause = inner.source();
+        }
+        Self { causes, hint, ..Self::new(code, kind, error.to_string()) }
+    }
+}
+
+fn classify(error: &Error) -> (u8, &'static str, Option<String>) {
+    let hint = |text: &str| Some(text.to_owned());
+    match error {
+        Error::Store(error) => classify_store(error),
+        Error::Config(error) => (USAGE, "config", error.hint.clone()),
+        Error::Name(NameError::Refused { .. }) => (
+            4,
+            "refused",
+            hint("only a release whose channel has production = true is promoted"),
+        ),
+        Error::Name(_) => (USAGE, "unknown-name", hint("cairn config show lists the releases")),
+        Error::Compose { .. } => {
+            (1, "compose", hint("--allow-unfinished takes a compose that is not finished"))
+        }
+        Error::NotIngested { path, .. } => {
+            (1, "not-ingested", Some(format!("run cairn ingest {path}")))
+        }
+        Error::NoGuess(_) => (USAGE, "no-guess", hint("name the ref: --as compose/9/Rocky")),
+        Error::Refused { rule: "deletions", .. } => (
+            4,
+            "refused",
+            hint("look at the plan (-n); if it is right, raise the floor: --allow-deletes N%"),
+        ),
+        Error::Refused { .. } => (4, "refused", None),
+        Error::Setting { .. } => (USAGE, "config", None),
+        Error::Repodata { .. } => (1, "repodata", None),
+        _ => (1, "failed", None),
+    }
+}
+
+fn classify_store(error: &StoreError) -> (u8, &'static str, Option<String>) {
+    let hint = |text: &str| Some(text.to_owned());
+    match error {
+        StoreError::NoStore(_) => (10, "no-store", hint("run cairn init first")),
+        StoreError::Unsupported { .. } => {
+            (10, "unsupported", hint("use the version of cairn that wrote this store, or a newer"))
+        }
+        StoreError::Busy { .. } => {
+            (11, "busy", hint("wait for it, or give --lock-wait a longer time"))
+        }
+        StoreError::Corrupt { .. } | StoreError::Mismatch { .. } => {
+            (13, "corrupt", hint("run cairn fsck --full to see what else is damaged"))
+        }
+        StoreError::MissingObject { .. } => {
+            (13, "missing-object", hint("run cairn fsck --full; ingest the compose again to restore it"))
+        }
+        StoreError::Stale { .. } => (4, "stale", hint("look at the plan again and repeat")),
+        StoreError::UnknownRef(_) => {
+            (1, "unknown-ref", hint("cairn status lists the refs; a ref appears when it is first moved"))
+        }
+        StoreError::UnknownRev { .. } => {
+            (1, "unknown-rev", hint("cairn log REF lists the snapshots a ref has named"))
+        }
+        StoreError::BadRefName { .. } => (USAGE, "bad-ref-name", hint("such as production/9.7")),
+        StoreError::NoSuchPath { .. } => (1, "no-such-path", hint("cairn ls shows what is there")),
+        StoreError::Mount { .. } => {
+            (1, "mount", hint("mount it; a mount that is new is made cairn's by cairn init"))
+        }
+        StoreError::ViewOccupied { .. } => (
+            4,
+            "occupied",
+            hint("move it away; cairn replaces only what it published or an empty directory"),
+        ),
+        StoreError::UnsupportedKind { .. } => {
+            (1, "unsupported-kind", hint("remove it from the compose"))
+        }
+        StoreError::Refused { .. } => (1, "refused-input", None),
+        StoreError::Changed { .. } => {
+            (1, "changed", hint("wait until the compose is finished, then run the command again"))
+        }
+        StoreError::Interrupted => (crate::progress::signal_exit_code(), "interrupted", None),
+        StoreError::Io { source, .. } => {
+            let text = match source.raw_os_error() {
+                // ENOSPC, EDQUOT, EACCES, EPERM, EROFS of Linux.
+                Some(28 | 122) => hint("free some space; nothing was published"),
+                Some(13 | 1) => hint("run it as the user who owns the store and the mounts"),
+                Some(30) => hint("the file system is mounted read-only"),
+                _ => None,
+            };
+            (1, "io", text)
+        }
+        _ => (1, "failed", None),
+    }
+}

@@ -1,0 +1,10 @@
+//! End-to-end tests: the real binary on real composes, filesystems and clients.
+
+mod main_job;
+
+use cairn_testkit::World;
+
+/// Returns a world that runs the binary that this test run built.
+fn world() -> World {
+    World::new(env!("CARGO_BIN_EXE_cairn"))
+}
