@@ -105,8 +105,8 @@ pub fn packages(
 /// Returns what differs by package in what the options accept.
 ///
 /// A repo whose `repodata` or `repomd.xml` is the same in both is not read, and neither is a
-/// `primary` that is the same object in both. Repos are read in parallel; a package takes some 300 bytes while
-/// its repo is compared, and nothing afterwards.
+/// `primary` that is the same object in both. Repos are read in parallel; a package takes some
+/// 300 bytes while its repo is compared, and nothing afterwards.
 ///
 /// # Errors
 /// Trees that cannot be read. Repodata that is broken on either side, the first by path; with

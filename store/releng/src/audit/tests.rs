@@ -137,6 +137,20 @@ fn samples_differ_in_exactly_the_packages_of_the_update() {
 }
 
 #[test]
+fn an_object_that_no_pool_has_is_named_with_its_path() {
+    with_samples(|draft, source, first, _| {
+        let repomd = path("CRB/x86_64/os/repodata/repomd.xml");
+        let found = cairn_store::tree::lookup(draft, &first, &repomd).unwrap().unwrap();
+        let cairn_store::tree::Entry::File(mut file) = found else { panic!("{found:?}") };
+        assert!(source(&file, &repomd).is_ok());
+        file.object = cairn_store::id::ObjectId::of(b"never ingested");
+        let error = source(&file, &repomd).unwrap_err().to_string();
+        assert!(error.contains(&format!("object {} is not in the pool", file.object)), "{error}");
+        assert!(error.contains("CRB/x86_64/os/repodata/repomd.xml"), "{error}");
+    });
+}
+
+#[test]
 fn the_way_back_is_the_mirror_image() {
     with_samples(|draft, source, first, second| {
         let [there, back] = [(&first, &second), (&second, &first)]
