@@ -51,6 +51,11 @@ fn text(output: &Output, report: &Report) -> String {
         );
     }
     for moved in &report.refs {
+        if moved.old == moved.new {
+            let snapshot = moved.new.as_ref().map_or("nothing".to_owned(), short);
+            let _ = writeln!(text, "{}  stays {snapshot}", output.strong(&moved.name));
+            continue;
+        }
         let name = |id: &Option<_>| id.as_ref().map_or("nothing".to_owned(), short);
         let new = match (report.dry_run, &moved.new) {
             (true, None) => "a new snapshot".to_owned(),
@@ -58,7 +63,7 @@ fn text(output: &Output, report: &Report) -> String {
         };
         let _ = writeln!(text, "{}  {} → {new}", output.strong(&moved.name), name(&moved.old));
     }
-    if !report.refs.is_empty() && !report.dry_run {
+    if report.operation.is_some() {
         let _ = writeln!(text, "  files  {}", changed(output, &report.changed));
     }
     for plan in &report.plan {

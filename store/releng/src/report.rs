@@ -2,7 +2,6 @@
 
 use cairn_store::diff::{Change, Changed};
 use cairn_store::id::{OperationId, SnapshotId};
-use cairn_store::log::RefEdit;
 use cairn_store::mount::Strategy;
 use cairn_store::path::RelPath;
 use cairn_store::publish::{Links, Source, ViewPlan};
@@ -30,12 +29,6 @@ pub struct RefMove {
     pub old: Option<SnapshotId>,
     /// What it names now. In a dry run null: the snapshot is not made, it would carry the time.
     pub new: Option<SnapshotId>,
-}
-
-impl From<&RefEdit> for RefMove {
-    fn from(edit: &RefEdit) -> Self {
-        Self { name: edit.name.to_string(), old: edit.old, new: edit.new }
-    }
 }
 
 /// What was or will be done to one view.
@@ -135,7 +128,7 @@ pub struct Report {
     pub operation: Option<OperationId>,
     /// The operation's number.
     pub number: Option<u64>,
-    /// The refs that moved or would move.
+    /// The refs that moved or would move; one that stays names the same snapshot twice.
     pub refs: Vec<RefMove>,
     /// What differs, all refs together.
     pub changed: Changed,
@@ -169,6 +162,6 @@ impl Report {
 
     /// Returns whether nothing changed and nothing would.
     pub fn is_noop(&self) -> bool {
-        self.refs.is_empty() && !self.views.iter().any(|view| view.swapped)
+        self.operation.is_none() && !self.views.iter().any(|view| view.swapped)
     }
 }

@@ -100,16 +100,16 @@ impl Moves<'_> {
                 let plan = self.site.store.plan_view(self.draft, &view, &goal)?;
                 report.views.push(ViewReport::new(&plan));
             }
-            if one.is_noop() {
-                continue;
-            }
+            let old = one.old.map(|(id, _)| id);
             let new = match &one.new {
+                _ if one.is_noop() => old,
                 Destination::Snapshot { id, .. } => Some(*id),
                 Destination::Tree { .. } => None,
             };
-            let old = one.old.map(|(id, _)| id);
             report.refs.push(RefMove { name: one.name.to_string(), old, new });
-            report.plan.push(self.plan_ref(one, &mut report.notes)?);
+            if !one.is_noop() {
+                report.plan.push(self.plan_ref(one, &mut report.notes)?);
+            }
         }
         Ok(report)
     }
@@ -165,8 +165,9 @@ impl Moves<'_> {
                 let ready = store.prepare_view(self.draft, &view, &goal, &never_link, observer)?;
                 prepared.push((view, id, ready));
             }
+            let old = one.old.map(|(id, _)| id);
+            report.refs.push(RefMove { name: one.name.to_string(), old, new: Some(id) });
             if !one.is_noop() {
-                let old = one.old.map(|(id, _)| id);
                 proposal.edits.push(RefEdit { name: one.name.clone(), old, new: Some(id) });
                 proposal.snapshots.extend(snapshot);
             }
@@ -176,7 +177,6 @@ impl Moves<'_> {
             writer.remember(&self.inodes)?;
         } else {
             proposal.inodes = self.inodes;
-            report.refs = proposal.edits.iter().map(RefMove::from).collect();
             let operation = writer.commit(self.draft, proposal)?;
             report.number = Some(operation.number);
             report.operation = self.site.store.head()?.map(|head| head.id);
