@@ -132,8 +132,18 @@ mod tests {
             parents: vec![],
         };
         let (id, bytes) = snapshot.encode();
-        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), "");
-        assert_eq!(id.to_string(), "");
+        let json = concat!(
+            r#"{"version":1,"root":{"tree":"#,
+            r#""7ed74c83b4da0231811c852e9ddd3fdc0480119ce63b02f23ad5040552a5883a","#,
+            r#""mode":493,"mtime":1762000000,"mtime_nanos":0,"files":0,"bytes":0},"#,
+            r#""time":"2025-11-01T12:26:40Z","#,
+            r#""origin":{"verb":"ingest","facts":{"path":"/mnt/compose"}},"parents":[]}"#,
+        );
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), json);
+        assert_eq!(
+            id.to_string(),
+            "7213d18f711e7e8deacc14a780cb0913c2df302fd8457ce6833ec4264ecdae97"
+        );
         assert_eq!(Snapshot::decode(&id, &bytes).unwrap(), snapshot);
     }
 

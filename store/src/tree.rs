@@ -428,10 +428,21 @@ pub(crate) mod tests {
         assert_eq!(crate::id::hex(&Tree::default().encode()), "0100000000");
         assert_eq!(
             TreeId::of(&Tree::default().encode()).to_string(),
-            "3d1b1d1a7cd3a1b3d0f5c5f1a5d8b6ea0d5f5f4ff1f4d3a6c5f8d8b1a3f0c4e5"
+            "7ed74c83b4da0231811c852e9ddd3fdc0480119ce63b02f23ad5040552a5883a"
         );
-        assert_eq!(crate::id::hex(&sample().encode()), "");
-        assert_eq!(TreeId::of(&sample().encode()).to_string(), "");
+        let header = "0103000000";
+        let file = "01a40180fc0569000000000500000008626173682e72706d0400000000000000\
+                    8cfe84448947d2973f020e2d22a6e61e6cf21c385ca8719aeec0438f255f2bf5";
+        let symlink = "03ff0180fc05690000000005000000066c617465737402006f73";
+        let dir = "02ed0180fc0569000000000500000002\
+                   6f7303000000000000000900000000000000\
+                   af198d1c6ac4f3aa91eb722ba535c9c088be34f8a596a03d6ca363920c2dd36d";
+        let all = [header, file, symlink, dir].concat();
+        assert_eq!(crate::id::hex(&sample().encode()), all);
+        assert_eq!(
+            TreeId::of(&sample().encode()).to_string(),
+            "d378051be698f30eb48c7eca0831cfdba8ee0536eb0dfb1dc2e822af042edd88"
+        );
     }
 
     #[test]
