@@ -158,6 +158,9 @@ pub struct IngestArgs {
     /// Hard-link files into the store instead of copying: the compose must never change.
     #[arg(long)]
     pub link: bool,
+    /// Read every file whose change time moved, instead of knowing it by its first and last bytes.
+    #[arg(long, conflicts_with = "link")]
+    pub reread: bool,
     /// Take a compose whose STATUS is not FINISHED.
     #[arg(long)]
     pub allow_unfinished: bool,

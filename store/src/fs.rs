@@ -286,14 +286,46 @@ impl Dir {
 
     /// Replaces a small file durably: temporary file, fsync, rename, fsync of the directory.
     pub fn replace(&self, name: &[u8], bytes: &[u8], mode: u32) -> Result<()> {
-        let temp = [b".", name, b".", std::process::id().to_string().as_bytes(), b".tmp"].concat();
-        self.remove_if_there(&temp)?;
-        let mut file = self.create(&temp)?;
-        file.write_all(bytes)?;
-        file.set_mode(mode)?;
-        file.sync()?;
-        self.rename(&temp, self, name, Replace::Yes)?;
+        let (temp, mut file) = self.create_temp()?;
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| file.set_mode(mode))
+            .and_then(|()| file.sync())
+            .and_then(|()| self.rename(&temp, self, name, Replace::Yes));
+        if let Err(error) = written {
+            self.remove_if_there(&temp)?;
+            return Err(error);
+        }
         self.sync()
+    }
+
+    /// Creates a temporary file under a name of its own. It is locked for as long as it is open,
+    /// so [`Dir::remove_dead_temps`] knows whether anybody will still give it its real name.
+    pub fn create_temp(&self) -> Result<(Vec<u8>, OpenFile)> {
+        loop {
+            let name = format!(".{}.tmp", hex_random()?).into_bytes();
+            let file = self.create(&name)?;
+            // Between creating and locking, a recovery may have taken it for a dead one's.
+            if file.try_lock(LockKind::Exclusive)? && file.stat()?.nlink > 0 {
+                return Ok((name, file));
+            }
+        }
+    }
+
+    /// Removes temporary files whose process is gone. Returns how many there were.
+    pub fn remove_dead_temps(&self) -> Result<usize> {
+        let mut removed = 0;
+        for name in self.names()? {
+            if !name.starts_with(b".") || !name.ends_with(b".tmp") {
+                continue;
+            }
+            // One that is gone by now, or not ours to read, is somebody else's.
+            let Ok(file) = self.open_file(&name) else { continue };
+            if file.try_lock(LockKind::Exclusive)? && self.remove_if_there(&name)? {
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// Creates a directory with exactly this mode; one that exists is left as it is.

@@ -40,7 +40,7 @@ const INODES: TableDefinition<(u64, u64), &[u8; INODE_LEN]> = TableDefinition::n
 /// object and digest's name → digest.
 const DIGESTS: TableDefinition<(&[u8; 32], &str), &[u8]> = TableDefinition::new("digests");
 
-const INODE_LEN: usize = 72;
+const INODE_LEN: usize = 88;
 
 /// What is remembered of a file of a compose: enough to know it again without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,9 @@ pub struct Inode {
     pub object: ObjectId,
     /// The pool that holds the object, by the first bytes of the mount's id.
     pub pool: u64,
+    /// A hash of the file's first and last bytes, by which it is known again when only its
+    /// change time moved.
+    pub sample: [u8; 16],
 }
 
 impl Inode {
@@ -71,6 +74,7 @@ impl Inode {
         out[28..32].copy_from_slice(&self.ctime.nanos.to_le_bytes());
         out[32..64].copy_from_slice(self.object.as_bytes());
         out[64..72].copy_from_slice(&self.pool.to_le_bytes());
+        out[72..88].copy_from_slice(&self.sample);
         out
     }
 
@@ -92,6 +96,7 @@ impl Inode {
             ctime: time(20),
             object: ObjectId::from_bytes(at(bytes, 32)),
             pool: u64::from_le_bytes(at(bytes, 64)),
+            sample: at(bytes, 72),
         }
     }
 }
@@ -428,6 +433,7 @@ mod tests {
             ctime: Time { secs: 6, nanos: 7 },
             object: ObjectId::of(b"8"),
             pool: 9,
+            sample: [10; 16],
         };
         assert_eq!(Inode::decode(1, 2, &inode.encode()), inode);
     }

@@ -4,6 +4,11 @@
 //! to the inode cache per file; one read per file that the cache does not know, however many
 //! names it has. What is read is checked to be the same before and after. Nothing is visible
 //! until the caller commits the tree; objects without a tree are found by the garbage collection.
+//!
+//! A file is known by device, inode, size, modification and change time. Every hard link that is
+//! made or removed moves the change time, and composes are mostly hard links to files of earlier
+//! ones; so a file of which nothing but the change time moved is known by its first and last
+//! bytes, unless the operator wants it read ([`Recognise::Never`]).
 
 use std::collections::{HashMap, HashSet};
 
@@ -37,6 +42,25 @@ pub enum Placement {
     /// ever changes. Also trusts a known inode whose change time moved, as every new link moves
     /// it.
     Link,
+}
+
+/// When a file need not be read although its change time moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recognise {
+    /// When inode, size and modification time are as known and its first and last bytes too.
+    #[default]
+    BySample,
+    /// Never: it is read.
+    Never,
+}
+
+/// How an ingest is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// How content gets into the pool.
+    pub placement: Placement,
+    /// Which files need not be read.
+    pub recognise: Recognise,
 }
 
 /// What an ingest found and did.
@@ -94,11 +118,16 @@ struct InodeKey {
     ino: u64,
 }
 
-/// A file that must be read: the first name that leads to its inode.
+/// A file that must be opened: the first name that leads to its inode.
 struct Unknown<'a> {
     name: &'a [u8],
     file: FoundFile,
+    /// What it is if its sample is still the same.
+    known: Option<Inode>,
 }
+
+/// How many bytes at each end of a file make its sample.
+const SAMPLE: usize = 4096;
 
 impl Store {
     /// Reads `source` into `pool` and returns its tree in `draft`.
@@ -111,7 +140,7 @@ impl Store {
         draft: &Draft<'_>,
         source: &Dir,
         pool: &Pool,
-        placement: Placement,
+        how: How,
         observer: &dyn Observer,
     ) -> Result<Ingested> {
         observer.begin("Scanning", 0, 0);
@@ -120,9 +149,9 @@ impl Store {
 
         let mut dirs = Vec::new();
         list_dirs(&root, &RelPath::ROOT, &mut dirs);
-        let (mut objects, unknown) = self.recall(&dirs, pool, placement)?;
-        let files_read = unknown.iter().map(|(_, files)| files.len() as u64).sum();
-        let bytes_read = unknown.iter().flat_map(|(_, files)| files).map(|u| u.file.size).sum();
+        let How { placement, .. } = how;
+        let (mut objects, unknown) = self.recall(&dirs, pool, how)?;
+        let (files_read, bytes_read) = to_read(&unknown);
         if placement == Placement::Copy {
             refuse_if_full(pool, bytes_read, files_read)?;
         }
@@ -136,7 +165,12 @@ impl Store {
         batch.commit(Sync::Now)?;
 
         let mut inodes = Vec::with_capacity(files_read as usize);
-        for inode in read.into_iter().flatten() {
+        let (mut files_read, mut bytes_read) = (0, 0);
+        for (inode, was_read) in read.into_iter().flatten() {
+            if was_read {
+                files_read += 1;
+                bytes_read += inode.size;
+            }
             objects.insert(InodeKey { dev: inode.dev, ino: inode.ino }, inode.object);
             if may_remember(&inode, started, placement) {
                 inodes.push(inode);
@@ -153,14 +187,14 @@ impl Store {
         &self,
         source: &Dir,
         pool: &Pool,
-        placement: Placement,
+        how: How,
         observer: &dyn Observer,
     ) -> Result<Counts> {
         observer.begin("Scanning", 0, 0);
         let root = Walk { observer }.dir(source, source.stat_self()?, 0)?;
         let mut dirs = Vec::new();
         list_dirs(&root, &RelPath::ROOT, &mut dirs);
-        let (_, unknown) = self.recall(&dirs, pool, placement)?;
+        let (_, unknown) = self.recall(&dirs, pool, how)?;
         let mut counts = Counts::default();
         for (_, found) in dirs.iter().flat_map(|(_, dir)| &dir.entries) {
             match found {
@@ -172,10 +206,7 @@ impl Store {
                 Found::Dir(_) => {}
             }
         }
-        for file in unknown.iter().flat_map(|(_, files)| files) {
-            counts.files_read += 1;
-            counts.bytes_read += file.file.size;
-        }
+        (counts.files_read, counts.bytes_read) = to_read(&unknown);
         Ok(counts)
     }
 
@@ -186,7 +217,7 @@ impl Store {
         &self,
         dirs: &'a [(RelPath, &'a FoundDir)],
         pool: &Pool,
-        placement: Placement,
+        how: How,
     ) -> Result<(HashMap<InodeKey, ObjectId>, Vec<(&'a RelPath, Vec<Unknown<'a>>)>)> {
         let inodes = self.index().view()?.inodes()?;
         let knows = |file: &FoundFile| {
@@ -195,7 +226,7 @@ impl Store {
                 known.size == file.size
                     && known.mtime == file.mtime
                     && known.pool == pool.tag()
-                    && (known.ctime == file.ctime || placement == Placement::Link)
+                    && (known.ctime == file.ctime || how.may_recognise())
             }))
         };
         let answers = dirs
@@ -215,9 +246,15 @@ impl Store {
             let mut files = Vec::new();
             for (name, file, known) in answers {
                 match known {
-                    Some(known) => drop(objects.insert(file.inode, known.object)),
-                    None if claimed.insert(file.inode) => files.push(Unknown { name, file: *file }),
-                    None => {}
+                    Some(known)
+                        if known.ctime == file.ctime || how.placement == Placement::Link =>
+                    {
+                        objects.insert(file.inode, known.object);
+                    }
+                    known if claimed.insert(file.inode) => {
+                        files.push(Unknown { name, file: *file, known });
+                    }
+                    _ => {}
                 }
             }
             if !files.is_empty() {
@@ -226,6 +263,19 @@ impl Store {
         }
         Ok((objects, unknown))
     }
+}
+
+impl How {
+    /// Returns whether a moved change time may be looked past.
+    fn may_recognise(self) -> bool {
+        self.placement == Placement::Link || self.recognise == Recognise::BySample
+    }
+}
+
+/// Counts the files and bytes that must be read if no sample has changed.
+fn to_read(unknown: &[(&RelPath, Vec<Unknown<'_>>)]) -> (u64, u64) {
+    let files = unknown.iter().flat_map(|(_, files)| files).filter(|file| file.known.is_none());
+    files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.file.size))
 }
 
 fn may_remember(inode: &Inode, started: i128, placement: Placement) -> bool {
@@ -339,7 +389,7 @@ impl Reader<'_> {
     /// How many files one thread reads before another may take over the directory.
     const SHARE: usize = 64;
 
-    fn dir(&self, path: &RelPath, files: &[Unknown<'_>]) -> Result<Vec<Inode>> {
+    fn dir(&self, path: &RelPath, files: &[Unknown<'_>]) -> Result<Vec<(Inode, bool)>> {
         let dir = self.source.dir_at(path)?;
         let read = files
             .par_chunks(Self::SHARE)
@@ -351,13 +401,23 @@ impl Reader<'_> {
         Ok(read.into_iter().flatten().collect())
     }
 
-    fn file(&self, dir: &Dir, unknown: &Unknown<'_>, buffer: &mut Vec<u8>) -> Result<Inode> {
+    /// Returns what the file is, and whether it had to be read.
+    fn file(
+        &self,
+        dir: &Dir,
+        unknown: &Unknown<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(Inode, bool)> {
         if self.observer.interrupted() {
             return Err(Error::Interrupted);
         }
         let mut open = dir.open_file(unknown.name)?;
         let before = open.stat()?;
         unchanged(&open, &unknown.file, &before)?;
+        let sample = sample(&open, before.size)?;
+        if let Some(known) = unknown.known.filter(|known| known.sample == sample) {
+            return Ok((Inode { ctime: before.ctime, ..known }, false));
+        }
         let object = match (self.placement, before.size) {
             (Placement::Copy, 0..=SMALL) => self.small(&mut open, &before, buffer)?,
             (Placement::Copy, _) => self.batch.place_file(&mut open, &before, meta(&before))?,
@@ -373,7 +433,7 @@ impl Reader<'_> {
             }
         }
         self.observer.advance(1, before.size);
-        Ok(Inode {
+        let inode = Inode {
             dev: after.dev,
             ino: after.ino,
             size: after.size,
@@ -381,7 +441,9 @@ impl Reader<'_> {
             ctime: after.ctime,
             object,
             pool: self.pool.tag(),
-        })
+            sample,
+        };
+        Ok((inode, true))
     }
 
     fn small(&self, open: &mut OpenFile, stat: &Stat, buffer: &mut Vec<u8>) -> Result<ObjectId> {
@@ -414,6 +476,28 @@ impl Reader<'_> {
         }
         Ok(id)
     }
+}
+
+/// Hashes a file's first and last bytes; of a short file all.
+fn sample(open: &OpenFile, size: u64) -> Result<[u8; 16]> {
+    let changed = |error: Error| match error {
+        // It has become shorter since its size was taken.
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Error::Changed { path: open.path().to_owned(), what: "size" }
+        }
+        error => error,
+    };
+    let mut hasher = blake3::Hasher::new();
+    let head = size.min(2 * SAMPLE as u64) as usize;
+    if size <= 2 * SAMPLE as u64 {
+        hasher.update(&open.read_exact_at(head, 0).map_err(changed)?);
+    } else {
+        hasher.update(&open.read_exact_at(SAMPLE, 0).map_err(changed)?);
+        hasher.update(&open.read_exact_at(SAMPLE, size - SAMPLE as u64).map_err(changed)?);
+    }
+    let mut sample = [0; 16];
+    sample.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    Ok(sample)
 }
 
 fn meta(stat: &Stat) -> Meta {

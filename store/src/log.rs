@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir};
-use crate::id::{OperationId, PackId, SnapshotId, hex};
+use crate::id::{OperationId, PackId, SnapshotId};
 use crate::refs::RefName;
 
 /// One ref's move.
@@ -124,17 +124,16 @@ impl Log {
     pub fn append(&self, operation: &Operation) -> Result<Append> {
         let mut bytes = serde_json::to_vec_pretty(operation).expect("keys are strings");
         bytes.push(b'\n');
-        let temp = format!(".{}.{}.tmp", std::process::id(), hex(&fs::random::<4>()?));
-        let mut file = self.dir.create(temp.as_bytes())?;
+        let (temp, mut file) = self.dir.create_temp()?;
         let result = file
             .write_all(&bytes)
             .and_then(|()| file.set_mode(0o440))
             .and_then(|()| file.sync())
             .and_then(|()| {
                 fault::hit(CrashPoint::OperationWritten);
-                self.link(&file, temp.as_bytes(), operation.number)
+                self.link(&file, &temp, operation.number)
             });
-        self.dir.remove_if_there(temp.as_bytes())?;
+        self.dir.remove_if_there(&temp)?;
         if !result? {
             return Ok(Append::Taken);
         }

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir, Replace, hex_random};
 use crate::pool::{LinkMode, Pool};
+use crate::refs::RefName;
 
 const MARKER: &[u8] = b"mount.json";
 
@@ -55,6 +56,8 @@ pub struct MountSpec {
     pub keep_trees: Duration,
     /// How long removed files stay reachable in the published tree.
     pub grace: Duration,
+    /// Whether ingest fills this mount's pool, so that what is published here is there already.
+    pub home: bool,
 }
 
 /// What `init` found that a mount's file system can do.
@@ -192,6 +195,20 @@ impl Mount {
     /// Returns the mount's objects.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Returns the refs that something was published of here, or was begun to be, by name.
+    pub fn published(&self) -> Result<Vec<RefName>> {
+        let mut names: Vec<RefName> = self
+            .pool
+            .root()
+            .dir(b"views")?
+            .names()?
+            .iter()
+            .filter_map(|name| RefName::from_file_name(name))
+            .collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// Returns how paths get their content here, as plans say it.

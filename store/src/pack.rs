@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{Dir, OpenFile, Replace};
-use crate::id::{PackId, SnapshotId, TreeId, hex};
+use crate::id::{PackId, SnapshotId, TreeId};
 
 /// The first bytes of every pack.
 const MAGIC: &[u8; 8] = b"cairnpk1";
@@ -69,17 +69,16 @@ impl PackWriter {
         let id = PackId::of(&self.bytes);
         let name = file_name(&id);
         if packs.dir.try_stat(name.as_bytes())?.is_none() {
-            let temp = format!(".{}.{}.tmp", std::process::id(), hex(&crate::fs::random::<4>()?));
-            let mut file = packs.dir.create(temp.as_bytes())?;
+            let (temp, mut file) = packs.dir.create_temp()?;
             let written = file
                 .write_all(&self.bytes)
                 .and_then(|()| file.set_mode(0o440))
-                .and_then(|()| file.sync());
+                .and_then(|()| file.sync())
+                .and_then(|()| packs.dir.rename(&temp, &packs.dir, name.as_bytes(), Replace::Yes));
             if let Err(error) = written {
-                packs.dir.remove_if_there(temp.as_bytes())?;
+                packs.dir.remove_if_there(&temp)?;
                 return Err(error);
             }
-            packs.dir.rename(temp.as_bytes(), &packs.dir, name.as_bytes(), Replace::Yes)?;
             packs.dir.sync()?;
         }
         fault::hit(CrashPoint::PackWritten);

@@ -143,6 +143,7 @@ impl Pool {
 
     /// Removes what batches of killed processes left. Returns how many there were.
     pub fn recover(&self) -> Result<usize> {
+        let temps = self.tmp.remove_dead_temps()?;
         let mut dead = Vec::new();
         let names = self.tmp.names()?;
         for name in &names {
@@ -153,7 +154,7 @@ impl Pool {
             }
         }
         if dead.is_empty() {
-            return Ok(0);
+            return Ok(temps);
         }
         let of_dead = |name: &[u8]| dead.iter().any(|(token, ..)| name.starts_with(token));
         for name in names.iter().filter(|name| of_dead(name)) {
@@ -170,7 +171,7 @@ impl Pool {
         for (_, name, _marker) in &dead {
             self.tmp.remove_if_there(name)?;
         }
-        Ok(dead.len())
+        Ok(temps + dead.len())
     }
 
     /// Gives `name` in `dir` the content, mode, time and owner of `file`. `share` says whether
@@ -258,8 +259,7 @@ impl Pool {
                 Err(error) => return Err(error),
             }
             let stat = self.objects.stat(&name_of(id))?;
-            let temp = format!("sibling-{}", hex(&random::<8>()?)).into_bytes();
-            let mut file = self.tmp.create(&temp)?;
+            let (temp, mut file) = self.tmp.create_temp()?;
             copy_verified(self.open_object(id)?, &mut file, id, size)?;
             if self.owner.is_none() {
                 file.set_owner((stat.uid, stat.gid))?;

@@ -128,6 +128,8 @@ pub struct Live {
     pub tree: Option<TreeId>,
     /// How many other trees are kept.
     pub kept_trees: usize,
+    /// How many trees were begun and are not complete.
+    pub unfinished_trees: usize,
     /// Since when the oldest leftover may go, if there are leftovers.
     pub leftovers_until: Option<jiff::Timestamp>,
 }
@@ -149,6 +151,7 @@ impl Store {
             snapshot: record.map(|record| record.content.snapshot),
             tree: record.map(|record| record.content.root.tree),
             kept_trees: state.records.trees.iter().filter(|t| Some(t.ino) != state.live).count(),
+            unfinished_trees: state.records.trees.iter().filter(|t| t.building).count(),
             leftovers_until: record
                 .and_then(|record| record.content.leftovers.iter().map(|left| left.until).min()),
         })
@@ -200,6 +203,27 @@ impl Store {
         never_link: &NeverLink<'_>,
         observer: &dyn Observer,
     ) -> Result<Prepared> {
+        let home = self.view_state(view)?.mount.spec.home;
+        let pool = if home { Objects::Here } else { Objects::Anywhere };
+        match self.prepare(draft, view, goal, pool, never_link, observer) {
+            // The home pool has everything, or should have: another may help. The tree that was
+            // begun is known as unfinished, and a new one is built.
+            Err(Error::MissingObject { .. }) if home => {
+                self.prepare(draft, view, goal, Objects::Anywhere, never_link, observer)
+            }
+            result => result,
+        }
+    }
+
+    fn prepare(
+        &self,
+        draft: &Draft<'_>,
+        view: &ViewSpec,
+        goal: &Goal,
+        objects: Objects,
+        never_link: &NeverLink<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Prepared> {
         let mut state = self.view_state(view)?;
         state.records.settle(state.live, goal.time);
         let Choice { plan, content, target, base } = choose(draft, view, goal, &state)?;
@@ -213,14 +237,15 @@ impl Store {
         };
         // Before the first write, so that it hears of every error until the sync below.
         let sync = dir.try_clone_open()?;
-        let mut links = Links::default();
+        let apply = Apply::new(draft, state.mount.pool(), never_link, observer);
+        let build = Build { store: self, mount: &state.mount, dir: &dir, plan: &plan, objects };
         let ino = match base {
             Base::Ready(ino) => ino,
             Base::Standby(ino, holds) => {
                 let tree = tree_dir(&dir, ino)?.ok_or_else(|| lost(&dir))?;
                 let record = state.records.get_mut(ino).ok_or_else(|| lost(&dir))?;
                 record.building = true;
-                self.build(&state, &dir, draft, &tree, Some(&holds), &target, &mut links, never_link, observer)?;
+                build.run(&apply, &state.records, &tree, Some(&holds), &target)?;
                 ino
             }
             Base::New => {
@@ -235,19 +260,21 @@ impl Store {
                     published: None,
                     retired: None,
                 });
-                self.build(&state, &dir, draft, &name, None, &target, &mut links, never_link, observer)?;
+                build.run(&apply, &state.records, &name, None, &target)?;
                 ino
             }
         };
+        let links = apply.links();
         let is_live = state.live == Some(ino);
+        if !is_live && state.mount.strategy == Strategy::Symlink {
+            let name = tree_dir(&dir, ino)?.ok_or_else(|| lost(&dir))?;
+            make_link(&state.mount, view, &dir, &name)?;
+        }
         if !is_live && plan.source != Source::Kept {
             let record = state.records.get_mut(ino).ok_or_else(|| lost(&dir))?;
             record.content = content.clone();
             record.published = None;
             record.retired = None;
-            if state.mount.strategy == Strategy::Symlink {
-                make_links(&state.mount, view, &dir)?;
-            }
             sync.sync_filesystem()?;
             fault::hit(CrashPoint::StandbySynced);
             let record = state.records.get_mut(ino).ok_or_else(|| lost(&dir))?;
@@ -267,92 +294,12 @@ impl Store {
         })
     }
 
-    /// Brings objects in and the tree `name` from what it holds to the target.
-    #[expect(clippy::too_many_arguments, reason = "one step of prepare_view, with its variables")]
-    fn build(
-        &self,
-        state: &State,
-        dir: &Dir,
-        draft: &Draft<'_>,
-        name: &[u8],
-        holds: Option<&DirEntry>,
-        target: &DirEntry,
-        links: &mut Links,
-        never_link: &NeverLink<'_>,
-        observer: &dyn Observer,
-    ) -> Result<()> {
-        state.records.write(dir)?;
-        fault::hit(CrashPoint::StandbyMarked);
-        self.import(&state.mount, draft, holds, target, observer)?;
-        let work = Changed::between(draft, holds, Some(target))?;
-        observer.begin("Linking", work.files_added + work.files_changed, work.bytes_added);
-        let apply = Apply::new(draft, state.mount.pool(), never_link, observer);
-        apply.dir(&dir.dir(name)?, &RelPath::ROOT, holds, target)?;
-        *links = apply.links();
-        Ok(())
-    }
-
-    /// Brings the objects that a tree needs and its mount's pool lacks from the other pools.
-    fn import(
-        &self,
-        mount: &Mount,
-        draft: &Draft<'_>,
-        holds: Option<&DirEntry>,
-        target: &DirEntry,
-        observer: &dyn Observer,
-    ) -> Result<()> {
-        let mut wanted: Vec<(RelPath, FileEntry)> = Vec::new();
-        diff(draft, holds, Some(target), &mut |change| {
-            if let Change { path, new: Some(Entry::File(file)), old } = change
-                && !matches!(old, Some(Entry::File(old)) if old.object == file.object)
-            {
-                wanted.push((path, file));
-            }
-            Ok(())
-        })?;
-        let pool = mount.pool();
-        let missing = wanted
-            .into_par_iter()
-            .map(|(path, file)| {
-                let here = file.object.is_empty_file() || pool.stat(&file.object)?.is_some();
-                Ok((!here).then_some((path, file)))
-            })
-            .filter_map(Result::transpose)
-            .collect::<Result<Vec<_>>>()?;
-        if missing.is_empty() {
-            return Ok(());
-        }
-        // A mount that is away cannot help; the object that only it has is named below.
-        let names = self.mount_names().filter(|name| *name != mount.spec.name);
-        let others: Vec<Mount> = names.filter_map(|name| self.mount(name).ok()).collect();
-        let bytes = missing.iter().map(|(_, file)| file.size).sum();
-        observer.begin("Bringing objects in", missing.len() as u64, bytes);
-        let batch = Batch::new(pool)?;
-        missing.par_chunks(16).try_for_each(|chunk| {
-            chunk.iter().try_for_each(|(path, file)| {
-                if observer.interrupted() {
-                    return Err(Error::Interrupted);
-                }
-                let mut from = pool;
-                for other in &others {
-                    if other.pool().stat(&file.object)?.is_some() {
-                        from = other.pool();
-                        break;
-                    }
-                }
-                batch.import(from, file, &|| path.clone())?;
-                observer.advance(1, file.size);
-                Ok(())
-            })
-        })?;
-        batch.commit(Sync::Later)
-    }
-
     /// Removes trees of a view that nobody needs: unfinished ones and all but one of those whose
     /// time of keeping is over. Returns how many.
     pub fn tidy_view(&self, view: &ViewSpec, now: jiff::Timestamp) -> Result<usize> {
         let mut state = self.view_state(view)?;
         let Some(dir) = &state.dir else { return Ok(0) };
+        dir.remove_dead_temps()?;
         state.records.settle(state.live, now);
         let keep = state.mount.spec.keep_trees;
         let (live, mut standby) = (state.live, false);
@@ -386,6 +333,100 @@ impl Store {
     }
 }
 
+/// Where the objects of a tree are before it is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Objects {
+    /// In the mount's own pool, all of them.
+    Here,
+    /// In some mount's pool.
+    Anywhere,
+}
+
+/// What building a tree needs to know beside the tree.
+struct Build<'a> {
+    store: &'a Store,
+    mount: &'a Mount,
+    dir: &'a Dir,
+    plan: &'a ViewPlan,
+    objects: Objects,
+}
+
+impl Build<'_> {
+    /// Brings objects in and the tree `name` from what it holds to the target.
+    fn run(
+        &self,
+        apply: &Apply<'_>,
+        records: &Records,
+        name: &[u8],
+        holds: Option<&DirEntry>,
+        target: &DirEntry,
+    ) -> Result<()> {
+        records.write(self.dir)?;
+        fault::hit(CrashPoint::StandbyMarked);
+        if self.objects == Objects::Anywhere {
+            self.import(apply, holds, target)?;
+        }
+        let work = &self.plan.work;
+        let files = work.files_added + work.files_changed;
+        apply.observer.begin("Linking", files, work.bytes_added);
+        apply.dir(&self.dir.dir(name)?, &RelPath::ROOT, holds, target)
+    }
+
+    /// Brings the objects that a tree needs and its mount's pool lacks from the other pools.
+    fn import(
+        &self,
+        apply: &Apply<'_>,
+        holds: Option<&DirEntry>,
+        target: &DirEntry,
+    ) -> Result<()> {
+        let mut wanted: Vec<(RelPath, FileEntry)> = Vec::new();
+        diff(apply.nodes, holds, Some(target), &mut |change| {
+            if let Change { path, new: Some(Entry::File(file)), old } = change
+                && !matches!(old, Some(Entry::File(old)) if old.object == file.object)
+            {
+                wanted.push((path, file));
+            }
+            Ok(())
+        })?;
+        let pool = self.mount.pool();
+        let missing = wanted
+            .into_par_iter()
+            .map(|(path, file)| {
+                let here = file.object.is_empty_file() || pool.stat(&file.object)?.is_some();
+                Ok((!here).then_some((path, file)))
+            })
+            .filter_map(Result::transpose)
+            .collect::<Result<Vec<_>>>()?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // A mount that is away cannot help; the object that only it has is named below.
+        let names = self.store.mount_names().filter(|name| *name != self.mount.spec.name);
+        let others: Vec<Mount> = names.filter_map(|name| self.store.mount(name).ok()).collect();
+        let bytes = missing.iter().map(|(_, file)| file.size).sum();
+        apply.observer.begin("Bringing objects in", missing.len() as u64, bytes);
+        let batch = Batch::new(pool)?;
+        missing.par_chunks(16).try_for_each(|chunk| {
+            chunk.iter().try_for_each(|(path, file)| {
+                if apply.observer.interrupted() {
+                    return Err(Error::Interrupted);
+                }
+                let mut from = pool;
+                for other in &others {
+                    if other.pool().stat(&file.object)?.is_some() {
+                        from = other.pool();
+                        break;
+                    }
+                }
+                batch.import(from, file, &|| path.clone())?;
+                apply.observer.advance(1, file.size);
+                Ok(())
+            })
+        })?;
+        batch.commit(Sync::Later)
+    }
+}
+
 impl Prepared {
     /// Makes the prepared tree the live one. When this returns, it is on disk.
     ///
@@ -414,6 +455,12 @@ impl Prepared {
             }
         }
         fault::hit(CrashPoint::ViewSwapped);
+        if self.mount.strategy == Strategy::Symlink {
+            // The rename took the link to this tree and freed the one that it replaced: so the
+            // way back needs no inode more, even on a full disk. What fails is made up for by
+            // whoever needs the link.
+            let _ = make_links(&self.mount, &self.plan.view, &self.dir);
+        }
         parent.sync()?;
         self.dir.sync()?;
         fault::hit(CrashPoint::ViewSwapSynced);
@@ -597,26 +644,32 @@ fn link_name(tree: &[u8]) -> Vec<u8> {
 /// Makes a symbolic link to every tree of the view, ready to be renamed over the live one, so
 /// that a swap creates nothing and works on a full disk.
 fn make_links(mount: &Mount, view: &ViewSpec, dir: &Dir) -> Result<()> {
-    let up = view.path.names().count().saturating_sub(1);
-    let inside = dir.path().strip_prefix(&mount.spec.path).ok();
     for name in dir.names()? {
-        if name.first() != Some(&b't') || dir.stat(&name)?.kind != Kind::Dir {
-            continue;
+        if name.first() == Some(&b't') && dir.stat(&name)?.kind == Kind::Dir {
+            make_link(mount, view, dir, &name)?;
         }
-        let link = link_name(&name);
-        if dir.try_stat(&link)?.is_some() {
-            continue;
-        }
-        let target = match inside {
-            Some(inside) => {
-                let up = "../".repeat(up).into_bytes();
-                [&up, inside.as_os_str().as_encoded_bytes(), b"/", &name].concat()
-            }
-            None => [dir.path().as_os_str().as_encoded_bytes(), b"/", &name].concat(),
-        };
-        dir.symlink(&target, &link)?;
     }
     Ok(())
+}
+
+/// Makes the symbolic link to one tree, unless it is there.
+fn make_link(mount: &Mount, view: &ViewSpec, dir: &Dir, name: &[u8]) -> Result<()> {
+    let link = link_name(name);
+    if dir.try_stat(&link)?.is_some() {
+        return Ok(());
+    }
+    let target = match dir.path().strip_prefix(&mount.spec.path) {
+        Ok(inside) => {
+            let up = "../".repeat(view.path.names().count().saturating_sub(1)).into_bytes();
+            [&up, inside.as_os_str().as_encoded_bytes(), b"/", name].concat()
+        }
+        Err(_) => [dir.path().as_os_str().as_encoded_bytes(), b"/", name].concat(),
+    };
+    dir.symlink(&target, &link)?;
+    match mount.spec.owner {
+        Some(owner) => dir.set_owner_of(&link, owner),
+        None => Ok(()),
+    }
 }
 
 /// Returns the inode of the tree that is live at a view's path.

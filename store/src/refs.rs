@@ -59,6 +59,11 @@ impl RefName {
     pub fn file_name(&self) -> String {
         self.0.replace('/', "+")
     }
+
+    /// Returns the ref whose file name this is, if it is one's.
+    pub fn from_file_name(name: &[u8]) -> Option<Self> {
+        Self::new(std::str::from_utf8(name).ok()?.replace('+', "/")).ok()
+    }
 }
 
 impl fmt::Display for RefName {

@@ -295,22 +295,35 @@ impl Store {
     /// # Errors
     /// [`Error::Busy`] when another process holds one of them for longer than the session waits.
     pub fn writer(&self, refs: &[RefName]) -> Result<Writer<'_>> {
-        let wait = self.session.lock_wait;
+        self.writer_within(refs, self.session.lock_wait)
+    }
+
+    /// Takes the locks that moving these refs needs, waiting for each no longer than this.
+    ///
+    /// # Errors
+    /// As [`Store::writer`].
+    pub fn writer_within(&self, refs: &[RefName], wait: Duration) -> Result<Writer<'_>> {
         let command = self.session.command.join(" ");
         let take = |name: &str, what: &str, kind| {
             Lock::take(&self.locks, name, what, kind, wait, &command)
         };
         let mut locks = vec![take("store", "the store", LockKind::Shared)?];
-        let mut refs: Vec<_> = refs.iter().collect();
+        let mut refs = refs.to_vec();
         refs.sort_unstable();
         refs.dedup();
-        for name in refs {
+        for name in &refs {
             let file = format!("ref-{}", name.file_name());
             locks.push(take(&file, &name.to_string(), LockKind::Exclusive)?);
         }
         // What others logged while this command waited.
         catch_up(&self.index, &self.log, &self.packs)?;
-        Ok(Writer { store: self, _locks: locks })
+        Ok(Writer { store: self, refs, _locks: locks })
+    }
+
+    /// Removes what killed processes left in the log's and the packs' directories. Returns how
+    /// many files that were.
+    pub fn recover(&self) -> Result<usize> {
+        Ok(self.log.dir().remove_dead_temps()? + self.packs.dir().remove_dead_temps()?)
     }
 }
 
@@ -357,10 +370,16 @@ pub struct Proposal {
 #[must_use = "the locks are released when this is dropped"]
 pub struct Writer<'s> {
     store: &'s Store,
+    refs: Vec<RefName>,
     _locks: Vec<Lock>,
 }
 
 impl<'s> Writer<'s> {
+    /// Returns whether this is the right to move `name`.
+    pub fn holds(&self, name: &RefName) -> bool {
+        self.refs.contains(name)
+    }
+
     /// Returns the store.
     pub fn store(&self) -> &'s Store {
         self.store

@@ -3,7 +3,7 @@
 use cairn_releng::compose::Unfinished;
 use cairn_releng::config::Percent;
 use cairn_releng::verbs::{self, IngestOptions, Merge, PromoteOptions, StageOptions};
-use cairn_store::ingest::Placement;
+use cairn_store::ingest::{How, Placement, Recognise};
 
 use super::report::render;
 use super::{Context, Exit};
@@ -18,7 +18,10 @@ fn merge(delete: bool) -> Merge {
 pub fn ingest(context: &Context<'_>, args: &IngestArgs) -> Exit {
     let options = IngestOptions {
         name: args.name.clone(),
-        placement: if args.link { Placement::Link } else { Placement::Copy },
+        how: How {
+            placement: if args.link { Placement::Link } else { Placement::Copy },
+            recognise: if args.reread { Recognise::Never } else { Recognise::BySample },
+        },
         unfinished: if args.allow_unfinished { Unfinished::Allow } else { Unfinished::Refuse },
         mode: context.mode(),
     };

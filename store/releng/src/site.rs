@@ -1,6 +1,7 @@
 //! A site: the configuration and the store that it names, ready for a verb.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cairn_store::fs::{self, Dir, OpenFile};
 use cairn_store::id::SnapshotId;
@@ -10,8 +11,8 @@ use cairn_store::pool::LinkMode as StoreLink;
 use cairn_store::progress::Observer;
 use cairn_store::publish::{Goal, Intent, ViewSpec};
 use cairn_store::refs::{RefName, Rev};
-use cairn_store::store::{Session, Store};
-use cairn_store::tree::{DirEntry, Draft, FileEntry};
+use cairn_store::store::{Session, Store, Writer};
+use cairn_store::tree::{Draft, FileEntry};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::config::{Config, LinkMode, SwapMode};
@@ -116,10 +117,16 @@ impl Site {
         ))
     }
 
-    /// Finishes what a killed command left: dead batches, and views that do not yet show what
-    /// the log says. Returns a sentence for each thing done or still pending.
-    pub fn recover(&self, observer: &dyn Observer) -> Result<Vec<String>> {
+    /// Finishes what a killed command left: dead batches, trees that were begun, and views that do
+    /// not yet show what the log says. Returns a sentence for each thing done or still pending.
+    ///
+    /// What `writer` holds is finished under its locks; for others nobody waits here, because
+    /// whoever holds them finishes them.
+    pub fn recover(&self, writer: &Writer<'_>, observer: &dyn Observer) -> Result<Vec<String>> {
         let mut notes: Vec<String> = self.store.notes().to_vec();
+        if self.store.recover()? > 0 {
+            notes.push("Removed what a killed command left in the store.".to_owned());
+        }
         for name in self.store.mount_names() {
             // A mount that is away is reported by whoever needs it.
             if let Ok(mount) = self.store.mount(name)
@@ -128,14 +135,16 @@ impl Site {
                 notes.push(format!("Removed what a killed command left in the pool of {name}."));
             }
         }
-        for (view, snapshot) in self.views()? {
-            let root = self.store.snapshot(&snapshot)?.root();
+        for (view, snapshot) in self.recoverable_views()? {
+            let root = match snapshot {
+                Some(snapshot) => Some(self.store.snapshot(&snapshot)?.root().tree),
+                None => None,
+            };
             match self.store.live(&view) {
-                Ok(live) if live.tree == Some(root.tree) => {}
-                Ok(_) => match self.finish_view(&view, snapshot, root, observer) {
+                Ok(live) if live.tree == root && live.unfinished_trees == 0 => {}
+                Ok(_) => match self.finish_view(&view, writer, observer) {
                     Ok(true) => notes.push(format!("Finished publishing {}.", view.name)),
-                    Ok(false) => {}
-                    Err(Error::Store(cairn_store::Error::Busy { .. })) => {}
+                    Ok(false) | Err(Error::Store(cairn_store::Error::Busy { .. })) => {}
                     Err(error) => notes.push(format!("{} is still pending: {error}.", view.name)),
                 },
                 Err(error) => notes.push(format!("{} is still pending: {error}.", view.name)),
@@ -144,21 +153,51 @@ impl Site {
         Ok(notes)
     }
 
-    /// Makes one view show what its ref names; returns whether a swap was needed.
-    pub fn finish_view(
+    /// Returns every view that may have something to finish: those of refs that exist, and those
+    /// whose first publication was begun and never logged.
+    pub fn recoverable_views(&self) -> Result<Vec<(ViewSpec, Option<SnapshotId>)>> {
+        let mut views: Vec<(ViewSpec, Option<SnapshotId>)> =
+            self.views()?.into_iter().map(|(view, snapshot)| (view, Some(snapshot))).collect();
+        for mount in self.store.mount_names() {
+            // A mount that is away is reported by whoever needs it.
+            let Ok(mount) = self.store.mount(mount) else { continue };
+            for name in mount.published()? {
+                if let Some(view) = self.view(&name)?
+                    && view.mount == mount.spec.name
+                    && self.store.get_ref(&name)?.is_none()
+                {
+                    views.push((view, None));
+                }
+            }
+        }
+        Ok(views)
+    }
+
+    /// Makes one view show what its ref names and removes the trees that nobody needs; returns
+    /// whether a swap was needed.
+    fn finish_view(
         &self,
         view: &ViewSpec,
-        snapshot: SnapshotId,
-        root: DirEntry,
+        writer: &Writer<'_>,
         observer: &dyn Observer,
     ) -> Result<bool> {
-        let _writer = self.store.writer(std::slice::from_ref(&view.name))?;
-        let draft = Draft::new(&self.store);
+        let _lock = match writer.holds(&view.name) {
+            true => None,
+            false => {
+                Some(self.store.writer_within(std::slice::from_ref(&view.name), Duration::ZERO)?)
+            }
+        };
         let now = jiff::Timestamp::now();
-        let goal = Goal { snapshot, root, time: now, intent: Intent::Forward };
-        let never_link = |path: &RelPath| self.must_not_share(path);
-        let prepared = self.store.prepare_view(&draft, view, &goal, &never_link, observer)?;
-        let swapped = prepared.swap(snapshot, now)?;
+        let mut swapped = false;
+        // Only under the lock is what the ref names what it goes on naming.
+        if let Some(state) = self.store.get_ref(&view.name)? {
+            let (snapshot, root) = (state.snapshot, self.store.snapshot(&state.snapshot)?.root());
+            let draft = Draft::new(&self.store);
+            let goal = Goal { snapshot, root, time: now, intent: Intent::Forward };
+            let never_link = |path: &RelPath| self.must_not_share(path);
+            let prepared = self.store.prepare_view(&draft, view, &goal, &never_link, observer)?;
+            swapped = prepared.swap(snapshot, now)?;
+        }
         self.store.tidy_view(view, now)?;
         Ok(swapped)
     }
@@ -193,6 +232,7 @@ pub fn mount_specs(config: &Config) -> Result<Vec<MountSpec>> {
             swap,
             keep_trees: mount.keep_trees,
             grace: mount.grace,
+            home: config.store.home == *name,
         })
     };
     config.mounts.iter().map(translate).collect()

@@ -1,7 +1,9 @@
+#![expect(clippy::disallowed_methods, reason = "tests make pools on disk")]
+
 use std::path::Path;
 
 use cairn_store::fs::Dir;
-use cairn_store::ingest::Placement;
+use cairn_store::ingest::How;
 use cairn_store::mount::MountSpec;
 use cairn_store::pool::LinkMode;
 use cairn_store::progress::Silent;
@@ -30,6 +32,7 @@ fn store(root: &Path) -> Store {
         swap: None,
         keep_trees: Default::default(),
         grace: Default::default(),
+        home: true,
     };
     Store::init(&root.join("store"), &[spec], Session::default()).unwrap()
 }
@@ -43,7 +46,7 @@ fn with_samples(check: impl FnOnce(&Draft<'_>, &Source<'_>, DirEntry, DirEntry))
     let compose = temp.path().join("compose");
     let [first, second] = [sample::first, sample::second].map(|write| {
         let dir = Dir::open(&write(&compose).unwrap().dir.join("compose")).unwrap();
-        store.ingest(&draft, &dir, mount.pool(), Placement::Copy, &Silent).unwrap().root
+        store.ingest(&draft, &dir, mount.pool(), How::default(), &Silent).unwrap().root
     });
     check(&draft, &from_pools(&[mount.pool()]), first, second);
 }

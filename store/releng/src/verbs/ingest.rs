@@ -1,8 +1,8 @@
 //! Ingest: a compose becomes a ref.
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use cairn_store::ingest::Placement;
+use cairn_store::ingest::{How, Placement};
 use cairn_store::path::display;
 use cairn_store::progress::Observer;
 use cairn_store::publish::Intent;
@@ -23,8 +23,8 @@ use crate::site::Site;
 pub struct IngestOptions {
     /// The ref; guessed from the compose's name when none is given.
     pub name: Option<String>,
-    /// By copy (or reflink), or by hard link from a compose that never changes.
-    pub placement: Placement,
+    /// How content gets in, and which files need not be read.
+    pub how: How,
     /// Whether an unfinished compose is taken.
     pub unfinished: Unfinished,
     /// Whether to act.
@@ -34,7 +34,7 @@ pub struct IngestOptions {
 /// Takes a compose into the store and moves its ref.
 pub fn ingest(
     site: &Site,
-    dir: &PathBuf,
+    dir: &Path,
     options: &IngestOptions,
     observer: &dyn Observer,
 ) -> Result<Report> {
@@ -45,19 +45,16 @@ pub fn ingest(
     };
     let home = site.home()?;
     if options.mode == Mode::DryRun {
-        return dry_run(site, compose, name, observer);
+        return dry_run(site, compose, name, how(site, options), observer);
     }
     let writer = site.store.writer(std::slice::from_ref(&name))?;
-    let mut report = Report { notes: site.recover(observer)?, ..Report::default() };
+    let mut report = Report { notes: site.recover(&writer, observer)?, ..Report::default() };
     report.notes.extend(compose.notes);
     let old = site.current(&name)?;
     let draft = Draft::new(&site.store);
     let pool = home.pool();
-    let placement = match site.config.compose.immutable {
-        true => Placement::Link,
-        false => options.placement,
-    };
-    let found = site.store.ingest(&draft, &compose.tree, pool, placement, observer)?;
+    let how = how(site, options);
+    let found = site.store.ingest(&draft, &compose.tree, pool, how, observer)?;
     report.ingested = Some(found.counts);
     let mut root = found.root;
     if let Some((_, old)) = &old {
@@ -79,16 +76,23 @@ pub fn ingest(
     moves.run(Mode::Apply, Some(&writer), report, observer)
 }
 
+fn how(site: &Site, options: &IngestOptions) -> How {
+    match site.config.compose.immutable {
+        true => How { placement: Placement::Link, ..options.how },
+        false => options.how,
+    }
+}
+
 /// Says what an ingest would read, without reading it.
 fn dry_run(
     site: &Site,
     compose: Compose,
     name: RefName,
+    how: How,
     observer: &dyn Observer,
 ) -> Result<Report> {
     let home = site.home()?;
-    let placement = Placement::default();
-    let counts = site.store.survey(&compose.tree, home.pool(), placement, observer)?;
+    let counts = site.store.survey(&compose.tree, home.pool(), how, observer)?;
     let mut report = Report { verb: "ingest", dry_run: true, ..Report::default() };
     report.notes = compose.notes;
     report.notes.push(format!(
@@ -101,10 +105,10 @@ fn dry_run(
     Ok(report)
 }
 
-fn guess(site: &Site, dir: &PathBuf, compose: &Compose) -> Result<RefName> {
-    let guess = |path: &std::path::Path| guess_compose_ref(&site.config, path.to_str()?);
+fn guess(site: &Site, dir: &Path, compose: &Compose) -> Result<RefName> {
+    let guess = |path: &Path| guess_compose_ref(&site.config, path.to_str()?);
     match guess(dir).or_else(|| guess(&compose.dir)) {
         Some(name) => ref_name(name),
-        None => Err(Error::NoGuess(dir.clone())),
+        None => Err(Error::NoGuess(dir.to_owned())),
     }
 }

@@ -49,8 +49,8 @@ pub fn promote(
         Mode::Apply => Some(site.store.writer(&targets)?),
         Mode::DryRun => None,
     };
-    if writer.is_some() {
-        report.notes = site.recover(observer)?;
+    if let Some(writer) = &writer {
+        report.notes = site.recover(writer, observer)?;
     }
     let draft = Draft::new(&site.store);
     let mut moves = Vec::new();

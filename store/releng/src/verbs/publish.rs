@@ -30,16 +30,30 @@ pub fn publish(
         ..Report::default()
     };
     if mode == Mode::Apply {
+        site.store.recover()?;
         for name in site.store.mount_names() {
             if let Ok(mount) = site.store.mount(name) {
                 mount.pool().recover()?;
             }
         }
     }
-    for (view, snapshot) in site.views()? {
+    for (view, snapshot) in site.recoverable_views()? {
         if !wanted.is_empty() && !wanted.contains(&view.name) {
             continue;
         }
+        let _writer = match mode {
+            Mode::Apply => Some(site.store.writer(std::slice::from_ref(&view.name))?),
+            Mode::DryRun => None,
+        };
+        // Only under the lock is what the ref names what it goes on naming.
+        let state = site.store.get_ref(&view.name)?;
+        let Some(snapshot) = state.map(|state| state.snapshot).or(snapshot) else {
+            // A first publication that was begun and never logged.
+            if mode == Mode::Apply {
+                site.store.tidy_view(&view, jiff::Timestamp::now())?;
+            }
+            continue;
+        };
         let draft = Draft::new(&site.store);
         let (root, time) = (site.store.snapshot(&snapshot)?.root(), jiff::Timestamp::now());
         let goal = Goal { snapshot, root, time, intent: Intent::Forward };
@@ -49,7 +63,6 @@ pub fn publish(
             report.views.push(ViewReport::new(&plan));
             continue;
         }
-        let _writer = site.store.writer(std::slice::from_ref(&view.name))?;
         let ready = site.store.prepare_view(&draft, &view, &goal, &never_link, observer);
         let mut row = match ready {
             Ok(ready) => {
@@ -76,7 +89,14 @@ pub fn publish(
         report.views.push(row);
     }
     if mode == Mode::Apply {
-        report.lists = write_lists(site, &|_| true, Mode::Apply, observer)?;
+        match write_lists(site, &|_| true, Mode::Apply, observer) {
+            Ok(lists) => report.lists = lists,
+            // The mount that is away has been named.
+            Err(error) if report.is_partial() => {
+                report.notes.push(format!("The mirror lists were not written: {error}."));
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(report)
 }

@@ -26,8 +26,8 @@ pub fn rollback(
         Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
         Mode::DryRun => None,
     };
-    if writer.is_some() {
-        report.notes = site.recover(observer)?;
+    if let Some(writer) = &writer {
+        report.notes = site.recover(writer, observer)?;
     }
     let id = match to {
         Some(rev) => site.resolve(rev)?,

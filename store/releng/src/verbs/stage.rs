@@ -46,8 +46,8 @@ pub fn stage(
         Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
         Mode::DryRun => None,
     };
-    if writer.is_some() {
-        report.notes = site.recover(observer)?;
+    if let Some(writer) = &writer {
+        report.notes = site.recover(writer, observer)?;
     }
     let old = site.current(&name)?;
     let draft = Draft::new(&site.store);
