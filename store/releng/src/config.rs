@@ -223,6 +223,7 @@ pub enum Origin {
     Shown,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the configuration is not the store's")]
 fn read_file(path: &Path) -> Result<String, ConfigError> {
     use std::io::Read as _;
     let whole = |message: String, source| ConfigError {

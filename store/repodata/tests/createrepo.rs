@@ -1,5 +1,11 @@
 //! Parity with createrepo_c: the same packages give the same metadata.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a test: it runs other tools on real files and says which are missing"
+)]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,11 @@
 //! Bounded memory at the size of a whole distribution, and the time that merging takes.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a test: it asks for its memory and prints what it took"
+)]
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Instant;

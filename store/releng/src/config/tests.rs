@@ -1,5 +1,7 @@
 //! The model configuration, the defaults, and every error with its place.
 
+#![expect(clippy::disallowed_methods, reason = "tests write the files that they load")]
+
 use std::path::Path;
 use std::time::Duration;
 

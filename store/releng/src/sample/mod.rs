@@ -13,6 +13,11 @@
 //! This module makes input. It is not the store: it writes with `std::fs`, does not sync, and
 //! leaves what it has written when it fails.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it makes input for the store, and is not the store"
+)]
+
 mod compose;
 mod disk;
 mod error;
