@@ -334,6 +334,10 @@ impl<'a> Run<'a> {
             for (at, file, keep) in &finished {
                 shop.install(&roots[*at].dir, file, *keep)?;
             }
+            for at in finished.iter().map(|(at, ..)| *at).collect::<BTreeSet<_>>() {
+                roots[at].dir.sync()?;
+            }
+            shop.dir().sync()?;
             stale.clear();
             for (at, root) in roots.iter().enumerate() {
                 if digests[at] != Some(self.survey(root)?.digest()) {
@@ -355,7 +359,7 @@ impl<'a> Run<'a> {
         Ok(reports.into_iter().map(|(_, report)| report).collect())
     }
 
-    /// Remembers what the lists were made of.
+    /// Remembers what the lists were made of; a key that a power cut takes is made again.
     fn keep_keys(
         &self,
         roots: &[Root<'_>],
@@ -373,8 +377,7 @@ impl<'a> Run<'a> {
             let key = Key::new(inputs, own.map(|(_, report)| report));
             keys.push(shop.state(Key::file_name(root), &key.encode())?);
         }
-        shop.keep(keys)?;
-        shop.sync()
+        shop.keep(keys)
     }
 
     /// Returns the times of every view, and the state files that must be written.

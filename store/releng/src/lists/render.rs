@@ -108,7 +108,7 @@ fn bytewise<T>(
     let mut dirs = 0;
     for (index, (name, entry)) in entries.iter().enumerate() {
         while let Some(&(dir, nth)) = open.last()
-            && !name.strip_prefix(&*entries[dir].0).is_some_and(|rest| rest.first() < Some(&b'/'))
+            && name.strip_prefix(&*entries[dir].0).is_none_or(|rest| rest.first() > Some(&b'/'))
         {
             open.pop();
             visit(Step::Below(dir, nth))?;

@@ -7,6 +7,8 @@
 //! per entry in the order of its tree, then for each directory among them the number of words
 //! that follow for it, and those. A subtree that did not change is one slice, copied unread.
 
+use rayon::prelude::*;
+
 use cairn_store::fs::Dir;
 use cairn_store::id::{ObjectId, SnapshotId, TreeId};
 use cairn_store::refs::RefName;
@@ -16,6 +18,9 @@ use cairn_store::{Error, Result, Store};
 use super::ListedView;
 
 const MAGIC: &[u8; 8] = b"cairntm1";
+
+/// From how many files on directories are shared among threads.
+const SHARE: u64 = 4096;
 
 /// An operation that moved a ref, and what the ref named after it.
 pub(super) type Publication = (u64, Option<SnapshotId>);
@@ -212,10 +217,13 @@ fn fold(
     Ok(point)
 }
 
+/// What a directory held before, and its words; nothing when it was none.
+type Inside<'a> = Option<(&'a TreeId, &'a [i64])>;
+
 /// Appends the words of `new`, of which `old` was published before.
 fn advance(
     nodes: &dyn Nodes,
-    old: Option<(&TreeId, &[i64])>,
+    old: Inside<'_>,
     new: &TreeId,
     now: i64,
     out: &mut Vec<i64>,
@@ -242,14 +250,20 @@ fn advance(
         }
         out.push(time.unwrap_or_else(|| now.max(entry.mtime().secs)));
         if let Entry::Dir(dir) = entry {
-            dirs.push((inside, &dir.tree));
+            dirs.push((inside, dir));
         }
     }
-    for (inside, tree) in dirs {
-        let at = out.len();
-        out.push(0);
-        advance(nodes, inside, tree, now, out)?;
-        out[at] = (out.len() - at - 1) as i64;
+    let block = |inside: Inside<'_>, dir: &DirEntry| {
+        let mut words = Vec::new();
+        advance(nodes, inside, &dir.tree, now, &mut words).map(|()| words)
+    };
+    let words: Vec<Vec<i64>> = match dirs.iter().map(|(_, dir)| dir.files).sum::<u64>() {
+        0..SHARE => dirs.into_iter().map(|(old, dir)| block(old, dir)).collect::<Result<_>>()?,
+        _ => dirs.into_par_iter().map(|(old, dir)| block(old, dir)).collect::<Result<_>>()?,
+    };
+    for words in words {
+        out.push(words.len() as i64);
+        out.extend_from_slice(&words);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use cairn_store::diff::diff;
 use cairn_store::fs::Dir;
 use cairn_store::id::SnapshotId;
-use cairn_store::ingest::Placement;
+use cairn_store::ingest::How;
 use cairn_store::log::RefEdit;
 use cairn_store::mount::{Mount, MountSpec};
 use cairn_store::path::RelPath;
@@ -77,6 +77,7 @@ impl World {
             swap: None,
             keep_trees: Duration::ZERO,
             grace: Duration::ZERO,
+            home: true,
         };
         let store = Store::init(&dir.path().join("store"), &[spec], Session::default()).unwrap();
         Self { dir, store, roots, views: views.to_vec() }
@@ -117,11 +118,8 @@ impl World {
         let draft = Draft::new(&self.store);
         let source = Dir::open(&self.source("")).unwrap();
         let mount = self.mount();
-        let root = self
-            .store
-            .ingest(&draft, &source, mount.pool(), Placement::Copy, &Silent)
-            .unwrap()
-            .root;
+        let root =
+            self.store.ingest(&draft, &source, mount.pool(), How::default(), &Silent).unwrap().root;
         let snapshot = Snapshot {
             version: Snapshot::VERSION,
             root: root.into(),
