@@ -154,6 +154,15 @@ impl Index {
                 })?;
                 Ok(Self { handle: Handle::Read(database) })
             }
+            // What redb says of a file that is not one of its own.
+            Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                Err(damaged(error))
+            }
             Err(redb::DatabaseError::Storage(redb::StorageError::Io(source))) => {
                 Err(Error::Io { op: "open index", path: path.to_owned(), source })
             }

@@ -455,11 +455,20 @@ impl Prepared {
             }
         }
         fault::hit(CrashPoint::ViewSwapped);
-        if self.mount.strategy == Strategy::Symlink {
+        match self.mount.strategy {
+            // XFS dates a directory that an exchange moves. It is swapped by now, whatever comes.
+            Strategy::Exchange => {
+                if let Some(record) = self.records.get(next) {
+                    let root = DirEntry::from(record.content.root);
+                    let _ = parent.dir(&last).and_then(|dir| dir.set_mtime(root.mtime));
+                }
+            }
             // The rename took the link to this tree and freed the one that it replaced: so the
             // way back needs no inode more, even on a full disk. What fails is made up for by
             // whoever needs the link.
-            let _ = make_links(&self.mount, &self.plan.view, &self.dir);
+            Strategy::Symlink => {
+                let _ = make_links(&self.mount, &self.plan.view, &self.dir);
+            }
         }
         parent.sync()?;
         self.dir.sync()?;
