@@ -1,0 +1,495 @@
+//! The crash matrix: every named point in every verb, killed, then the next command.
+//!
+//! A kill may leave the old state or the new one and nothing else, before anybody has repaired
+//! anything. The next command, whichever it is, finishes or forgets what was begun.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cairn_testkit::filesystem::{FsKind, Loop};
+use cairn_testkit::sample::{Compose, Places};
+use cairn_testkit::{CrashPoint, World, available, treecmp};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const STAGING: &str = "mirror/pub/rocky/9.7-RC2";
+const PRODUCTION: &str = "mirror/pub/rocky/9.7";
+/// How many files a round adds, so that points within loops are hit often.
+const ADDED: u32 = 12;
+/// Larger than what ingest reads whole, so that the other way into the pool is taken too.
+const LARGE: u64 = (1 << 20) + 17;
+
+/// A verb on a world that is prepared for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Ingest,
+    Stage,
+    Promote,
+    /// To the snapshot before, whose tree is kept.
+    Rollback,
+    /// To one whose tree is gone.
+    RollbackFar,
+    /// A publish that finishes a promotion that was killed after it was logged.
+    Recovery,
+}
+
+impl Verb {
+    fn args(self) -> &'static [&'static str] {
+        match self {
+            Verb::Ingest => &["ingest"],
+            Verb::Stage => &["stage", "9", "Rocky", "--delete"],
+            Verb::Promote => &["promote", "9", "--delete"],
+            Verb::Rollback => &["rollback", "production/9.7"],
+            Verb::RollbackFar => &["rollback", "production/9.7", "--to", "production/9.7~3"],
+            Verb::Recovery => &["publish"],
+        }
+    }
+}
+
+/// What runs after the kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Publish,
+    Again,
+}
+
+/// A hit in the middle of a loop, for the points that lie in one.
+fn middle(point: CrashPoint) -> Option<u64> {
+    match point {
+        CrashPoint::ObjectWritten | CrashPoint::ObjectNamed | CrashPoint::StandbyChanged => Some(5),
+        CrashPoint::MountPrepared | CrashPoint::ListReplaced => Some(2),
+        _ => None,
+    }
+}
+
+/// A world with a small compose that changes from round to round.
+struct Rounds {
+    world: World,
+    compose: PathBuf,
+    round: u32,
+    /// What a view showed while its ref named this snapshot.
+    known: HashMap<(&'static str, String), String>,
+    label: String,
+    _dir: TempDir,
+}
+
+/// What is live at the two views; nothing where there is nothing yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Live {
+    staging: Option<String>,
+    production: Option<String>,
+}
+
+/// Returns a directory in memory where that can be had: a kill is no power cut, so what counts is
+/// what the kernel was told, and hundreds of syncs take their time on a disk.
+fn quick_dir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn digest(path: &Path) -> Option<String> {
+    // A view may be a symbolic link to its tree.
+    Some(treecmp::digest(&path.canonicalize().ok()?))
+}
+
+impl Rounds {
+    /// Uses another file system for production where one is given.
+    fn new(production: Option<&Path>) -> Self {
+        let dir = quick_dir();
+        let mut places = Places::below(dir.path());
+        if let Some(production) = production {
+            places.production = production.to_owned();
+        }
+        let world = World::at(env!("CARGO_BIN_EXE_cairn"), places);
+        let written = Compose::new("9", "Rocky", "9.7", "20251101.0")
+            .packages_only()
+            .repo("BaseOS", "x86_64")
+            .package("bash", "5.1.8-9.el9")
+            .package("glibc", "2.34-231.el9")
+            .package("zlib", "1.2.11-40.el9")
+            .write(&world.places().compose)
+            .unwrap();
+        // Trees are brought forward as soon as they are not live any more.
+        for mount in ["mounts.staging", "mounts.production"] {
+            world.configure(mount, "keep_trees = \"0s\"");
+        }
+        world.configure("mounts.production", "max_deletes = \"100%\"");
+        let compose = written.dir.join("compose");
+        let (known, label) = (HashMap::new(), String::new());
+        Self { world, compose, round: 0, known, label, _dir: dir }
+    }
+
+    fn run(&self, args: &[&str]) {
+        let run = self.world.cairn(args);
+        assert_eq!(run.code(), Some(0), "{}\n{}", self.label, run.report());
+    }
+
+    fn verb(&self, verb: Verb) -> Vec<String> {
+        let mut args: Vec<String> = verb.args().iter().map(|arg| (*arg).to_owned()).collect();
+        if verb == Verb::Ingest {
+            args.push(self.world.latest().display().to_string());
+        }
+        args
+    }
+
+    fn do_verb(&self, verb: Verb) {
+        let args = self.verb(verb);
+        self.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    /// Adds files, changes one, and removes what the round before added.
+    fn change(&mut self) {
+        self.round += 1;
+        let packages = self.compose.join("BaseOS/x86_64/os/Packages/r");
+        let _ = fs::remove_dir_all(&packages);
+        fs::create_dir(&packages).unwrap();
+        let round = self.round;
+        for number in 0..ADDED {
+            let name = packages.join(format!("round-{round}-{number}.rpm"));
+            fs::write(name, format!("{} {round} {number}", self.world.config().display())).unwrap();
+        }
+        // Another size each time: of equal ones the time would be moved forward.
+        // A hole costs no memory.
+        let large = fs::File::create(packages.join("large.rpm")).unwrap();
+        large.set_len(LARGE + u64::from(round)).unwrap();
+        let discinfo = "x".repeat(round as usize);
+        fs::write(self.compose.join("BaseOS/x86_64/os/.discinfo"), discinfo).unwrap();
+    }
+
+    fn live(&self) -> Live {
+        Live {
+            staging: digest(&self.world.staging(STAGING)),
+            production: digest(&self.world.production(PRODUCTION)),
+        }
+    }
+
+    /// Returns what each ref names.
+    fn refs(&self) -> HashMap<String, String> {
+        let status = self.world.json(["status"]);
+        let rows = status["refs"].as_array().unwrap();
+        rows.iter().map(|row| (text(&row["name"]), text(&row["snapshot"]))).collect()
+    }
+
+    /// Brings the world to where the verb has something to do.
+    fn prepare(&mut self, verb: Verb) {
+        self.change();
+        let before: &[Verb] = match verb {
+            Verb::Ingest => &[],
+            Verb::Stage => &[Verb::Ingest],
+            Verb::Promote | Verb::Recovery => &[Verb::Ingest, Verb::Stage],
+            Verb::Rollback | Verb::RollbackFar => &[Verb::Ingest, Verb::Stage, Verb::Promote],
+        };
+        for verb in before {
+            self.do_verb(*verb);
+        }
+        self.remember(None);
+        if verb == Verb::Recovery {
+            let point = CrashPoint::OperationIndexed;
+            self.world.crash_at(point, 1, self.verb(Verb::Promote)).killed();
+        }
+    }
+
+    /// Remembers what the views show for what their refs name, and checks that a snapshot is
+    /// always shown the same; `new` is what a snapshot that was not seen yet must show.
+    fn remember(&mut self, new: Option<&Live>) {
+        let (refs, live) = (self.refs(), self.live());
+        for (name, shown, expected) in [
+            ("staging/9.7-RC2", live.staging, new.map(|new| &new.staging)),
+            ("production/9.7", live.production, new.map(|new| &new.production)),
+        ] {
+            let Some(snapshot) = refs.get(name) else {
+                assert_eq!(shown, None, "{}: {name} is shown without a ref", self.label);
+                continue;
+            };
+            let shown = shown.unwrap_or_else(|| panic!("{}: {name} is not shown", self.label));
+            let known = self
+                .known
+                .entry((name, snapshot.clone()))
+                .or_insert_with(|| expected.cloned().flatten().unwrap_or_else(|| shown.clone()));
+            assert_eq!(*known, shown, "{}: {name} does not show {snapshot}", self.label);
+        }
+    }
+
+    /// Returns what the views will show once the verb is done.
+    fn after(&self, verb: Verb, before: &Live) -> Live {
+        let mut after = before.clone();
+        match verb {
+            Verb::Ingest => {}
+            Verb::Stage => after.staging = digest(&self.compose),
+            Verb::Promote | Verb::Recovery => after.production = before.staging.clone(),
+            Verb::Rollback | Verb::RollbackFar => {
+                let rev =
+                    if verb == Verb::Rollback { "production/9.7~1" } else { "production/9.7~3" };
+                let shown = self.world.json(["show", rev]);
+                let key = ("production/9.7", text(&shown["snapshot"]));
+                after.production = Some(self.known[&key].clone());
+            }
+        }
+        after
+    }
+
+    /// Kills the verb at the point; returns whether it came there.
+    fn round(&mut self, verb: Verb, point: CrashPoint, nth: u64, next: Next) -> bool {
+        self.label = format!("{verb:?} at {}:{nth}, then {next:?}", point.name());
+        self.prepare(verb);
+        let before = self.live();
+        let after = self.after(verb, &before);
+        let args = self.verb(verb);
+        let run = self.world.crash_at(point, nth, &args);
+        let killed = run.signal() == Some(9);
+        assert!(killed || run.code() == Some(0), "{}\n{}", self.label, run.report());
+
+        let found = self.live();
+        if !killed {
+            assert_eq!(found, after, "{}: it ended by itself", self.label);
+            self.remember(Some(&after));
+            return false;
+        }
+        assert!(found == before || found == after, "{}: a mixture\n{found:?}", self.label);
+        match next {
+            Next::Publish => self.run(&["publish"]),
+            Next::Again => self.run(&args.iter().map(String::as_str).collect::<Vec<_>>()),
+        }
+        let found = self.live();
+        // A rollback that happened has moved what `~1` means, so another goes elsewhere; below
+        // it must show what its ref names all the same.
+        let back = matches!(verb, Verb::Rollback | Verb::RollbackFar);
+        match next {
+            Next::Publish => {
+                assert!(found == before || found == after, "{}: {found:?}", self.label);
+            }
+            Next::Again if back => assert_eq!(found.staging, before.staging, "{}", self.label),
+            Next::Again => assert_eq!(found, after, "{}", self.label),
+        }
+        self.remember(Some(&after));
+        self.sound();
+        true
+    }
+
+    /// Nothing is wrong, nothing is left over, and the lists are what they should be.
+    fn sound(&self) {
+        self.run(&["fsck", "--full"]);
+        no_leftovers(&self.world, &self.label);
+        let root = self.world.production("mirror/pub/rocky");
+        if self.world.production(PRODUCTION).exists() {
+            for list in ["fullfilelist", "fullfiletimelist", "fullfiletimelist-rocky"] {
+                assert!(root.join(list).is_file(), "{}: {list} is missing", self.label);
+            }
+            let listed = fs::read_to_string(root.join("fullfilelist")).unwrap();
+            let large = "./9.7/BaseOS/x86_64/os/Packages/r/large.rpm";
+            assert!(listed.lines().any(|line| line == large), "{}\n{listed}", self.label);
+        }
+        let lists = self.world.json(["lists", "-n"]);
+        for list in lists["lists"].as_array().unwrap() {
+            assert_eq!(list["changed"], false, "{}: {list}", self.label);
+        }
+    }
+
+    /// Runs the matrix's row for a verb; returns the points that it came to.
+    fn row(&mut self, verb: Verb) -> BTreeSet<&'static str> {
+        let mut hit = BTreeSet::new();
+        for point in CrashPoint::ALL.iter().copied() {
+            if !self.round(verb, point, 1, Next::Publish) {
+                continue;
+            }
+            hit.insert(point.name());
+            assert!(self.round(verb, point, 1, Next::Again), "{}: not reached", self.label);
+            if let Some(nth) = middle(point) {
+                assert!(self.round(verb, point, nth, Next::Again), "{}: not reached", self.label);
+            }
+        }
+        hit
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Asserts that store and mounts hold nothing that belongs to no state.
+pub(crate) fn no_leftovers(world: &World, label: &str) {
+    let store = &world.places().store;
+    let only = |dir: &Path, allowed: &dyn Fn(&str) -> bool| {
+        let strange: Vec<_> = names(dir).into_iter().filter(|name| !allowed(name)).collect();
+        assert!(strange.is_empty(), "{label}: in {}: {strange:?}", dir.display());
+    };
+    only(store, &|name| ["format", "index.redb", "locks", "log", "packs"].contains(&name));
+    only(&store.join("log"), &|name| {
+        name.strip_suffix(".json").is_some_and(|number| number.parse::<u64>().is_ok())
+    });
+    only(&store.join("packs"), &|name| !name.starts_with('.') && name.ends_with(".pack"));
+    for mount in [world.staging(".cairn"), world.production(".cairn")] {
+        let known = ["lists", "mount.json", "objects", "tmp", "views"];
+        only(&mount, &|name| known.contains(&name));
+        only(&mount.join("tmp"), &|_| false);
+        for prefix in names(&mount.join("objects")) {
+            only(&mount.join("objects").join(prefix), &|name| !name.starts_with('.'));
+        }
+        if mount.join("lists").exists() {
+            only(&mount.join("lists"), &|name| !name.starts_with("tmp-") && !name.starts_with('.'));
+        }
+        for view in names(&mount.join("views")) {
+            no_leftover_trees(&mount.join("views").join(view), label);
+        }
+    }
+}
+
+fn no_leftover_trees(view: &Path, label: &str) {
+    use std::os::unix::fs::MetadataExt;
+    let trees = fs::read(view.join("trees.json")).unwrap();
+    let trees: Value = serde_json::from_slice(&trees).unwrap();
+    let trees = trees["trees"].as_array().unwrap();
+    assert!(trees.iter().all(|tree| tree["building"] == false), "{label}: {trees:#?}");
+    for name in names(view) {
+        let path = view.join(&name);
+        if let Some(tree) = name.strip_suffix(".link") {
+            assert!(view.join(tree).is_dir(), "{label}: {} leads nowhere", path.display());
+        } else if name != "trees.json" {
+            let ino = path.symlink_metadata().unwrap().ino();
+            let recorded = trees.iter().any(|tree| tree["ino"] == ino);
+            assert!(recorded, "{label}: {} belongs to nobody", path.display());
+        }
+    }
+}
+
+/// A world with a few publications behind it.
+fn prepared(production: Option<&Path>, swap: Option<&str>) -> Rounds {
+    let mut rounds = Rounds::new(production);
+    if let Some(swap) = swap {
+        for mount in ["mounts.staging", "mounts.production"] {
+            rounds.world.configure(mount, &format!("swap = \"{swap}\""));
+        }
+    }
+    rounds.run(&["init"]);
+    for _ in 0..4 {
+        rounds.change();
+        for verb in [Verb::Ingest, Verb::Stage, Verb::Promote] {
+            rounds.do_verb(verb);
+        }
+        rounds.remember(None);
+    }
+    rounds
+}
+
+fn init_row() -> BTreeSet<&'static str> {
+    let mut hit = BTreeSet::new();
+    for point in CrashPoint::ALL.iter().copied() {
+        for nth in [Some(1), middle(point)].into_iter().flatten() {
+            let mut rounds = Rounds::new(None);
+            rounds.label = format!("init at {}:{nth}", point.name());
+            let run = rounds.world.crash_at(point, nth, ["init"]);
+            if run.signal() != Some(9) {
+                assert_eq!(run.code(), Some(0), "{}\n{}", rounds.label, run.report());
+                assert_eq!(nth, 1, "{}: not reached", rounds.label);
+                break;
+            }
+            hit.insert(point.name());
+            rounds.run(&["init"]);
+            no_leftovers(&rounds.world, &rounds.label);
+            for verb in [Verb::Ingest, Verb::Stage, Verb::Promote] {
+                rounds.prepare(Verb::Ingest);
+                rounds.do_verb(Verb::Ingest);
+                rounds.do_verb(verb);
+            }
+            rounds.sound();
+        }
+    }
+    hit
+}
+
+/// The first publication of a view: before it there is nothing at its path.
+fn first_publication_row(swap: &str) -> BTreeSet<&'static str> {
+    let mut hit = BTreeSet::new();
+    let points = [
+        CrashPoint::PackWritten,
+        CrashPoint::StandbyMarked,
+        CrashPoint::StandbyChanged,
+        CrashPoint::StandbySynced,
+        CrashPoint::StandbyRecorded,
+        CrashPoint::OperationLinked,
+        CrashPoint::OperationIndexed,
+        CrashPoint::ViewSwapped,
+        CrashPoint::ViewSwapSynced,
+        CrashPoint::ViewRecorded,
+        CrashPoint::ListsWritten,
+        CrashPoint::ListReplaced,
+    ];
+    for point in points {
+        let mut rounds = Rounds::new(None);
+        for mount in ["mounts.staging", "mounts.production"] {
+            rounds.world.configure(mount, &format!("swap = \"{swap}\""));
+        }
+        rounds.run(&["init"]);
+        for next in [Next::Publish, Next::Again] {
+            if rounds.round(Verb::Promote, point, 1, next) {
+                hit.insert(point.name());
+            }
+        }
+    }
+    hit
+}
+
+#[test]
+fn a_kill_at_any_point_leaves_old_or_new_and_the_next_command_finishes_or_forgets_it() {
+    use Verb::{Ingest, Promote, Recovery, Rollback, RollbackFar, Stage};
+    type Row = Box<dyn FnOnce() -> BTreeSet<&'static str> + Send>;
+    let mut rows: Vec<(String, Row)> = vec![("init".into(), Box::new(init_row))];
+    for verb in [Ingest, Stage, Promote, Rollback, RollbackFar, Recovery] {
+        let row = move || prepared(None, None).row(verb);
+        rows.push((format!("{verb:?}"), Box::new(row)));
+    }
+    for verb in [Stage, Promote, Rollback, RollbackFar] {
+        let row = move || prepared(None, Some("symlink")).row(verb);
+        rows.push((format!("{verb:?} by symlink"), Box::new(row)));
+    }
+    for swap in ["exchange", "symlink"] {
+        let row = move || first_publication_row(swap);
+        rows.push((format!("first publication by {swap}"), Box::new(row)));
+    }
+    // Where links do not lead from mount to mount, a promotion copies, and has more to lose.
+    if let Some(other) = available(Loop::new(FsKind::Tmpfs, 256 << 20)) {
+        let row = move || prepared(Some(other.path()), None).row(Promote);
+        rows.push(("Promote to another file system".into(), Box::new(row)));
+    }
+
+    let work = std::sync::Mutex::new(rows);
+    let results = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let next = work.lock().unwrap().pop();
+                    let Some((name, row)) = next else { break };
+                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(row));
+                    results.lock().unwrap().push((name, result));
+                }
+            });
+        }
+    });
+    let mut hit = BTreeSet::new();
+    let mut failed = Vec::new();
+    for (name, result) in results.into_inner().unwrap() {
+        match result {
+            Ok(points) => {
+                assert!(!points.is_empty(), "{name} comes to no point");
+                hit.extend(points);
+            }
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                failed.push(format!("{name}: {text}"));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{} rows failed\n{}", failed.len(), failed.join("\n\n"));
+    let all: BTreeSet<_> = CrashPoint::ALL.iter().map(|point| point.name()).collect();
+    let never: Vec<_> = all.difference(&hit).collect();
+    assert!(never.is_empty(), "no verb comes to {never:?}");
+}
