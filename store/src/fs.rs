@@ -269,9 +269,11 @@ impl Dir {
     pub fn read(&self, name: &[u8]) -> Result<Vec<u8>> {
         let mut file = self.open_file(name)?;
         let mut bytes = Vec::new();
-        file.file
-            .read_to_end(&mut bytes)
-            .map_err(|source| Error::Io { op: "read", path: self.path_of(name), source })?;
+        file.file.read_to_end(&mut bytes).map_err(|source| Error::Io {
+            op: "read",
+            path: self.path_of(name),
+            source,
+        })?;
         Ok(bytes)
     }
 
@@ -407,26 +409,17 @@ impl Dir {
     pub fn rename(&self, name: &[u8], to: &Dir, new_name: &[u8], replace: Replace) -> Result<()> {
         let result = match replace {
             Replace::Yes => rustix::fs::renameat(&self.fd, name, &to.fd, new_name),
-            Replace::No => rustix::fs::renameat_with(
-                &self.fd,
-                name,
-                &to.fd,
-                new_name,
-                RenameFlags::NOREPLACE,
-            ),
+            Replace::No => {
+                rustix::fs::renameat_with(&self.fd, name, &to.fd, new_name, RenameFlags::NOREPLACE)
+            }
         };
         to.fail("rename", new_name, result)
     }
 
     /// Exchanges two entries in one step.
     pub fn exchange(&self, name: &[u8], other: &Dir, other_name: &[u8]) -> Result<()> {
-        let result = rustix::fs::renameat_with(
-            &self.fd,
-            name,
-            &other.fd,
-            other_name,
-            RenameFlags::EXCHANGE,
-        );
+        let result =
+            rustix::fs::renameat_with(&self.fd, name, &other.fd, other_name, RenameFlags::EXCHANGE);
         other.fail("exchange", other_name, result)
     }
 
@@ -446,7 +439,11 @@ impl Dir {
 
     /// Removes an empty directory.
     pub fn remove_dir(&self, name: &[u8]) -> Result<()> {
-        self.fail("remove directory", name, rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
+        self.fail(
+            "remove directory",
+            name,
+            rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR),
+        )
     }
 
     /// Removes an entry and everything below it; nothing there is fine.
@@ -527,12 +524,10 @@ impl OpenFile {
         self.fail_io("read", result)
     }
 
-    /// Reads exactly this many bytes at an offset.
-    pub fn read_exact_at(&self, len: usize, offset: u64) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        let result = std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut bytes, offset);
-        self.fail_io("read", result)?;
-        Ok(bytes)
+    /// Fills the buffer from an offset.
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let result = std::os::unix::fs::FileExt::read_exact_at(&self.file, buffer, offset);
+        self.fail_io("read", result)
     }
 
     /// Writes all bytes.
@@ -678,10 +673,7 @@ pub fn host() -> String {
 /// Kills this process in a way that nothing can catch.
 #[cfg(debug_assertions)]
 pub fn kill_self() {
-    let _ = rustix::process::kill_process(
-        rustix::process::getpid(),
-        rustix::process::Signal::KILL,
-    );
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     loop {
         std::thread::park();
     }

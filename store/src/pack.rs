@@ -125,7 +125,8 @@ impl Packs {
         if place.offset.saturating_add(place.len.into()) > file.stat()?.size {
             return Err(fail("the file is shorter than the index says"));
         }
-        let bytes = file.read_exact_at(place.len as usize, place.offset)?;
+        let mut bytes = vec![0; place.len as usize];
+        file.read_exact_at(&mut bytes, place.offset)?;
         let sound = match id {
             NodeId::Tree(id) => TreeId::of(&bytes) == *id,
             NodeId::Snapshot(id) => SnapshotId::of(&bytes) == *id,
@@ -140,7 +141,8 @@ impl Packs {
     pub fn scan(&self, pack: &PackId) -> Result<Vec<(NodeId, Place)>> {
         let file = self.file(pack)?;
         let fail = |reason: &str| Error::corrupt(format!("pack {pack}"), reason);
-        let bytes = file.read_exact_at(file.stat()?.size as usize, 0)?;
+        let mut bytes = vec![0; file.stat()?.size as usize];
+        file.read_exact_at(&mut bytes, 0)?;
         if PackId::of(&bytes) != *pack {
             return Err(fail("its bytes do not hash to its name"));
         }

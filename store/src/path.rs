@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_path_is_checked_once_and_normal() {
-        for (text, normal) in [("a/b", "a/b"), ("./a//b/", "a/b"), ("/a", "a"), ("", ""), (".", "")] {
+        for (text, normal) in [("a/b", "a/b"), ("./a//b/", "a/b"), ("/a", "a"), ("", ""), (".", "")]
+        {
             assert_eq!(RelPath::new(text).unwrap().as_bytes(), normal.as_bytes(), "{text:?}");
         }
         for text in ["..", "a/../b", "a/\0", &"x".repeat(256)] {
@@ -244,9 +245,15 @@ mod tests {
     #[test]
     fn base64_matches_the_rfc_vectors() {
         // RFC 4648, section 10.
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")]
-        {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }

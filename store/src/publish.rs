@@ -8,30 +8,31 @@
 //! between log and swap is finished by the next command. One flock per ref guards it all.
 
 mod apply;
+mod build;
+mod choose;
+mod place;
 mod record;
 
-use std::collections::BTreeSet;
-
-use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::diff::{Change, Changed, diff};
+use crate::diff::Changed;
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
-use crate::fs::{Dir, Kind, Replace};
+use crate::fs::{Dir, Replace};
 use crate::id::{SnapshotId, TreeId};
 use crate::mount::{Mount, Strategy};
 use crate::path::RelPath;
-use crate::pool::{Batch, Sync};
 use crate::progress::Observer;
 use crate::refs::RefName;
 use crate::store::Store;
-use crate::transform::{overlay, subtract};
-use crate::tree::{DirEntry, Draft, Entry, FileEntry};
+use crate::tree::{DirEntry, Draft};
 
 use apply::Apply;
 pub use apply::Links;
-use record::{Content, Leftover, Records, TreeRecord};
+use build::{Build, Objects};
+use choose::{Base, Choice, choose, published};
+use place::{free_name, link_name, live_inode, lost, make_link, make_links, tree_dir, view_dir};
+use record::{Content, Records, TreeRecord};
 
 /// A ref and where it is published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -333,100 +334,6 @@ impl Store {
     }
 }
 
-/// Where the objects of a tree are before it is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Objects {
-    /// In the mount's own pool, all of them.
-    Here,
-    /// In some mount's pool.
-    Anywhere,
-}
-
-/// What building a tree needs to know beside the tree.
-struct Build<'a> {
-    store: &'a Store,
-    mount: &'a Mount,
-    dir: &'a Dir,
-    plan: &'a ViewPlan,
-    objects: Objects,
-}
-
-impl Build<'_> {
-    /// Brings objects in and the tree `name` from what it holds to the target.
-    fn run(
-        &self,
-        apply: &Apply<'_>,
-        records: &Records,
-        name: &[u8],
-        holds: Option<&DirEntry>,
-        target: &DirEntry,
-    ) -> Result<()> {
-        records.write(self.dir)?;
-        fault::hit(CrashPoint::StandbyMarked);
-        if self.objects == Objects::Anywhere {
-            self.import(apply, holds, target)?;
-        }
-        let work = &self.plan.work;
-        let files = work.files_added + work.files_changed;
-        apply.observer.begin("Linking", files, work.bytes_added);
-        apply.dir(&self.dir.dir(name)?, &RelPath::ROOT, holds, target)
-    }
-
-    /// Brings the objects that a tree needs and its mount's pool lacks from the other pools.
-    fn import(
-        &self,
-        apply: &Apply<'_>,
-        holds: Option<&DirEntry>,
-        target: &DirEntry,
-    ) -> Result<()> {
-        let mut wanted: Vec<(RelPath, FileEntry)> = Vec::new();
-        diff(apply.nodes, holds, Some(target), &mut |change| {
-            if let Change { path, new: Some(Entry::File(file)), old } = change
-                && !matches!(old, Some(Entry::File(old)) if old.object == file.object)
-            {
-                wanted.push((path, file));
-            }
-            Ok(())
-        })?;
-        let pool = self.mount.pool();
-        let missing = wanted
-            .into_par_iter()
-            .map(|(path, file)| {
-                let here = file.object.is_empty_file() || pool.stat(&file.object)?.is_some();
-                Ok((!here).then_some((path, file)))
-            })
-            .filter_map(Result::transpose)
-            .collect::<Result<Vec<_>>>()?;
-        if missing.is_empty() {
-            return Ok(());
-        }
-        // A mount that is away cannot help; the object that only it has is named below.
-        let names = self.store.mount_names().filter(|name| *name != self.mount.spec.name);
-        let others: Vec<Mount> = names.filter_map(|name| self.store.mount(name).ok()).collect();
-        let bytes = missing.iter().map(|(_, file)| file.size).sum();
-        apply.observer.begin("Bringing objects in", missing.len() as u64, bytes);
-        let batch = Batch::new(pool)?;
-        missing.par_chunks(16).try_for_each(|chunk| {
-            chunk.iter().try_for_each(|(path, file)| {
-                if apply.observer.interrupted() {
-                    return Err(Error::Interrupted);
-                }
-                let mut from = pool;
-                for other in &others {
-                    if other.pool().stat(&file.object)?.is_some() {
-                        from = other.pool();
-                        break;
-                    }
-                }
-                batch.import(from, file, &|| path.clone())?;
-                apply.observer.advance(1, file.size);
-                Ok(())
-            })
-        })?;
-        batch.commit(Sync::Later)
-    }
-}
-
 impl Prepared {
     /// Makes the prepared tree the live one. When this returns, it is on disk.
     ///
@@ -436,7 +343,8 @@ impl Prepared {
             // The tree stays; what it stands for may have changed.
             let live = self.live.and_then(|ino| self.records.get_mut(ino));
             if let (Some(record), Some(content)) = (live, self.content.take())
-                && (record.content.snapshot != snapshot || record.content.leftovers != content.leftovers)
+                && (record.content.snapshot != snapshot
+                    || record.content.leftovers != content.leftovers)
             {
                 record.content = Content { snapshot, ..content };
                 self.records.write(&self.dir)?;
@@ -512,222 +420,5 @@ impl Prepared {
 impl State {
     fn live_record(&self) -> Option<&TreeRecord> {
         self.records.get(self.live?)
-    }
-}
-
-/// What a plan decided, with what applying it needs.
-struct Choice {
-    plan: ViewPlan,
-    content: Content,
-    target: DirEntry,
-    base: Base,
-}
-
-enum Base {
-    /// The tree with this inode holds the target already.
-    Ready(u64),
-    /// The tree with this inode holds that, and may be changed.
-    Standby(u64, DirEntry),
-    /// A new tree.
-    New,
-}
-
-fn choose(draft: &Draft<'_>, view: &ViewSpec, goal: &Goal, state: &State) -> Result<Choice> {
-    let (content, target) = goal_content(draft, goal, state)?;
-    let choice = |source, work, base| Choice {
-        plan: ViewPlan {
-            view: view.clone(),
-            strategy: state.mount.strategy,
-            source,
-            link: state.mount.link_method(),
-            work,
-        },
-        content: content.clone(),
-        target,
-        base,
-    };
-    let nothing = Changed::default();
-    if let Some(live) = state.live_record()
-        && live.content.tree == target.tree
-    {
-        return Ok(choice(Source::Live, nothing, Base::Ready(live.ino)));
-    }
-    let others = || state.records.trees.iter().rev().filter(|t| Some(t.ino) != state.live);
-    let ready = others().find(|tree| {
-        !tree.building
-            && (tree.content.tree == target.tree
-                || goal.intent == Intent::Back && tree.content.root.tree == goal.root.tree)
-    });
-    if let Some(tree) = ready {
-        return Ok(choice(Source::Kept, nothing, Base::Ready(tree.ino)));
-    }
-    // A tree whose content cannot be computed any more is built anew, not guessed at.
-    let free = others().filter(|tree| tree.is_free(goal.time, state.mount.spec.keep_trees));
-    let base = free.filter_map(|tree| Some((tree.ino, published(draft, &tree.content).ok()?)));
-    match base.into_iter().next() {
-        Some((ino, holds)) => {
-            let work = Changed::between(draft, Some(&holds), Some(&target))?;
-            Ok(choice(Source::Standby, work, Base::Standby(ino, holds)))
-        }
-        None => {
-            let work = Changed::between(draft, None, Some(&target))?;
-            Ok(choice(Source::New, work, Base::New))
-        }
-    }
-}
-
-/// Returns what the view's next tree shall hold: the goal and the leftovers of now.
-fn goal_content(draft: &Draft<'_>, goal: &Goal, state: &State) -> Result<(Content, DirEntry)> {
-    let mut leftovers = Vec::new();
-    let grace = state.mount.spec.grace;
-    if let Some(live) = state.live_record() {
-        let unexpired = live.content.leftovers.iter().filter(|left| left.until > goal.time);
-        leftovers.extend(unexpired.cloned());
-        if !grace.is_zero() && live.content.root.tree != goal.root.tree {
-            let until = goal.time.saturating_add(grace).unwrap_or(jiff::Timestamp::MAX);
-            leftovers.push(Leftover { from: live.content.root, to: goal.root.into(), until });
-        }
-    }
-    let (snapshot, root) = (goal.snapshot, goal.root.into());
-    let mut content = Content { snapshot, root, leftovers, tree: goal.root.tree };
-    let target = published(draft, &content)?;
-    content.tree = target.tree;
-    Ok((content, target))
-}
-
-/// Computes what a tree with this content holds: the snapshot laid over its leftovers.
-fn published(draft: &Draft<'_>, content: &Content) -> Result<DirEntry> {
-    let mut below: Option<DirEntry> = None;
-    for left in &content.leftovers {
-        if let Some(removed) = subtract(draft, &left.from.into(), &left.to.into())? {
-            below = Some(match below {
-                Some(below) => overlay(draft, &below, &removed, &|_| false)?,
-                None => removed,
-            });
-        }
-    }
-    match below {
-        Some(below) => overlay(draft, &below, &content.root.into(), &|_| false),
-        None => Ok(content.root.into()),
-    }
-}
-
-fn view_dir(view: &ViewSpec) -> Vec<u8> {
-    view.name.file_name().into_bytes()
-}
-
-/// Returns the name of the tree with this inode among those that are not live.
-fn tree_dir(dir: &Dir, ino: u64) -> Result<Option<Vec<u8>>> {
-    for name in dir.names()? {
-        let stat = dir.stat(&name)?;
-        if stat.kind == Kind::Dir && stat.ino == ino {
-            return Ok(Some(name.into()));
-        }
-    }
-    Ok(None)
-}
-
-fn lost(dir: &Dir) -> Error {
-    Error::corrupt(
-        crate::path::display(dir.path()).to_string(),
-        "a tree that trees.json lists is not there",
-    )
-}
-
-fn free_name(dir: &Dir) -> Result<Vec<u8>> {
-    let taken: BTreeSet<_> = dir.names()?.into_iter().collect();
-    let mut number = 1;
-    loop {
-        let name = format!("t{number}").into_bytes();
-        if !taken.contains(&*name) {
-            return Ok(name);
-        }
-        number += 1;
-    }
-}
-
-fn link_name(tree: &[u8]) -> Vec<u8> {
-    [tree, b".link"].concat()
-}
-
-/// Makes a symbolic link to every tree of the view, ready to be renamed over the live one, so
-/// that a swap creates nothing and works on a full disk.
-fn make_links(mount: &Mount, view: &ViewSpec, dir: &Dir) -> Result<()> {
-    for name in dir.names()? {
-        if name.first() == Some(&b't') && dir.stat(&name)?.kind == Kind::Dir {
-            make_link(mount, view, dir, &name)?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes the symbolic link to one tree, unless it is there.
-fn make_link(mount: &Mount, view: &ViewSpec, dir: &Dir, name: &[u8]) -> Result<()> {
-    let link = link_name(name);
-    if dir.try_stat(&link)?.is_some() {
-        return Ok(());
-    }
-    let target = match dir.path().strip_prefix(&mount.spec.path) {
-        Ok(inside) => {
-            let up = "../".repeat(view.path.names().count().saturating_sub(1)).into_bytes();
-            [&up, inside.as_os_str().as_encoded_bytes(), b"/", name].concat()
-        }
-        Err(_) => [dir.path().as_os_str().as_encoded_bytes(), b"/", name].concat(),
-    };
-    dir.symlink(&target, &link)?;
-    match mount.spec.owner {
-        Some(owner) => dir.set_owner_of(&link, owner),
-        None => Ok(()),
-    }
-}
-
-/// Returns the inode of the tree that is live at a view's path.
-///
-/// # Errors
-/// [`Error::ViewOccupied`] when something that cairn did not publish is there.
-fn live_inode(
-    mount: &Mount,
-    view: &ViewSpec,
-    dir: Option<&Dir>,
-    records: &Records,
-) -> Result<Option<u64>> {
-    let Some((parent, last)) = view.path.split_last() else { return Ok(None) };
-    let parent = match mount.root().dir_at(&parent) {
-        Ok(parent) => parent,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let Some(stat) = parent.try_stat(last)? else { return Ok(None) };
-    let occupied = |reason: &str| Error::ViewOccupied {
-        path: parent.path_of(last),
-        reason: reason.to_owned(),
-    };
-    match (mount.strategy, stat.kind) {
-        (Strategy::Exchange, Kind::Dir) => {
-            if records.get(stat.ino).is_some() {
-                return Ok(Some(stat.ino));
-            }
-            // An empty directory holds nothing that a swap could lose.
-            match parent.dir(last)?.names()?.is_empty() {
-                true => Ok(None),
-                false => Err(occupied("it exists and was not published by cairn")),
-            }
-        }
-        (Strategy::Symlink, Kind::Symlink) => {
-            let target = parent.read_link(last)?;
-            let tree = target.rsplit(|b| *b == b'/').next().unwrap_or_default();
-            let inode = dir.map(|dir| dir.try_stat(tree)).transpose()?.flatten();
-            match inode.filter(|stat| records.get(stat.ino).is_some()) {
-                Some(stat) => Ok(Some(stat.ino)),
-                None => Err(occupied("it is a link that was not published by cairn")),
-            }
-        }
-        (Strategy::Exchange, Kind::Symlink) => {
-            Err(occupied("it is a symbolic link, and this mount swaps directories"))
-        }
-        (Strategy::Symlink, Kind::Dir) => {
-            Err(occupied("it is a directory, and this mount swaps symbolic links"))
-        }
-        (_, Kind::File | Kind::Other(_)) => Err(occupied("it is not a directory")),
     }
 }

@@ -135,9 +135,9 @@ fn parse_time(text: &str) -> std::result::Result<jiff::Timestamp, String> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time);
     }
-    let date: jiff::civil::Date = text
-        .parse()
-        .map_err(|_| format!("{text:?} is neither a date nor a time such as 2025-11-01T12:00:00Z"))?;
+    let date: jiff::civil::Date = text.parse().map_err(|_| {
+        format!("{text:?} is neither a date nor a time such as 2025-11-01T12:00:00Z")
+    })?;
     let end = date.at(23, 59, 59, 999_999_999).to_zoned(jiff::tz::TimeZone::UTC);
     end.map(|zoned| zoned.timestamp()).map_err(|error| error.to_string())
 }
@@ -151,7 +151,9 @@ mod tests {
         for good in ["compose/9/Rocky", "staging/9.7-RC2", "production/sig/9/kernel", "x"] {
             assert_eq!(RefName::new(good).unwrap().as_str(), good);
         }
-        for bad in ["", "/a", "a/", "a//b", "a/../b", ".a", "-a", "a b", "a\n", "ä", "a~1", "a@b", "a+b"] {
+        for bad in
+            ["", "/a", "a/", "a//b", "a/../b", ".a", "-a", "a b", "a\n", "ä", "a~1", "a@b", "a+b"]
+        {
             assert!(RefName::new(bad).is_err(), "{bad:?}");
         }
         assert_eq!(RefName::new("production/9.7").unwrap().file_name(), "production+9.7");

@@ -151,9 +151,6 @@ mod tests {
     fn a_changed_byte_is_refused_by_id() {
         let id = SnapshotId::of(b"{}");
         let error = Snapshot::decode(&id, b"{ }").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("snapshot {id}: its bytes do not hash to its id")
-        );
+        assert_eq!(error.to_string(), format!("snapshot {id}: its bytes do not hash to its id"));
     }
 }

@@ -229,12 +229,7 @@ impl Store {
         }
     }
 
-    fn resolve_at(
-        &self,
-        view: &View,
-        name: &RefName,
-        time: jiff::Timestamp,
-    ) -> Result<SnapshotId> {
+    fn resolve_at(&self, view: &View, name: &RefName, time: jiff::Timestamp) -> Result<SnapshotId> {
         let moves = view.history(name)?;
         if moves.is_empty() {
             return Err(Error::UnknownRef(name.to_string()));
@@ -526,7 +521,9 @@ fn open_index(
         Ok(index) => {
             let count = catch_up(&index, log, packs)?;
             if count > 0 {
-                notes.push(format!("The index was missing; it was rebuilt from {count} operations."));
+                notes.push(format!(
+                    "The index was missing; it was rebuilt from {count} operations."
+                ));
             }
             return Ok(index);
         }
@@ -536,8 +533,7 @@ fn open_index(
     // One process rebuilds; the others wait for it and find a sound index.
     let command = session.command.join(" ");
     let wait = session.lock_wait.max(Duration::from_secs(60));
-    let _lock =
-        Lock::take(locks, "index", "the index", LockKind::Exclusive, wait, &command)?;
+    let _lock = Lock::take(locks, "index", "the index", LockKind::Exclusive, wait, &command)?;
     let again = Index::open(&path).and_then(|index| {
         check_head(&index, log)?;
         Ok(index)

@@ -41,11 +41,7 @@ pub fn overlay(
 }
 
 /// Returns what `from` has at paths that `other` lacks, or nothing when it lacks none.
-pub fn subtract(
-    draft: &Draft<'_>,
-    from: &DirEntry,
-    other: &DirEntry,
-) -> Result<Option<DirEntry>> {
+pub fn subtract(draft: &Draft<'_>, from: &DirEntry, other: &DirEntry) -> Result<Option<DirEntry>> {
     if from.tree == other.tree {
         return Ok(None);
     }

@@ -415,9 +415,24 @@ pub(crate) mod tests {
     fn sample() -> Tree {
         let object = ObjectId::of(b"bash");
         Tree::new(vec![
-            (b"os".as_slice().into(), Entry::Dir(DirEntry { tree: TreeId::of(b"x"), mode: 0o755, mtime: T, files: 3, bytes: 9 })),
-            (b"bash.rpm".as_slice().into(), Entry::File(FileEntry { object, size: 4, mode: 0o644, mtime: T })),
-            (b"latest".as_slice().into(), Entry::Symlink(SymlinkEntry { target: b"os".as_slice().into(), mtime: T })),
+            (
+                b"os".as_slice().into(),
+                Entry::Dir(DirEntry {
+                    tree: TreeId::of(b"x"),
+                    mode: 0o755,
+                    mtime: T,
+                    files: 3,
+                    bytes: 9,
+                }),
+            ),
+            (
+                b"bash.rpm".as_slice().into(),
+                Entry::File(FileEntry { object, size: 4, mode: 0o644, mtime: T }),
+            ),
+            (
+                b"latest".as_slice().into(),
+                Entry::Symlink(SymlinkEntry { target: b"os".as_slice().into(), mtime: T }),
+            ),
         ])
         .unwrap()
     }
@@ -471,11 +486,18 @@ pub(crate) mod tests {
     }
 
     fn entry() -> impl Strategy<Value = Entry> {
-        let time = (any::<i64>(), 0u32..1_000_000_000).prop_map(|(secs, nanos)| Time { secs, nanos });
+        let time =
+            (any::<i64>(), 0u32..1_000_000_000).prop_map(|(secs, nanos)| Time { secs, nanos });
         (0u8..3, any::<[u8; 32]>(), any::<u64>(), 0u32..0o10000, time, "[^\0]{1,40}").prop_map(
             |(kind, id, size, mode, mtime, target)| match kind {
                 0 => Entry::File(FileEntry { object: ObjectId::from_bytes(id), size, mode, mtime }),
-                1 => Entry::Dir(DirEntry { tree: TreeId::from_bytes(id), mode, mtime, files: size, bytes: size / 2 }),
+                1 => Entry::Dir(DirEntry {
+                    tree: TreeId::from_bytes(id),
+                    mode,
+                    mtime,
+                    files: size,
+                    bytes: size / 2,
+                }),
                 _ => Entry::Symlink(SymlinkEntry { target: target.into_bytes().into(), mtime }),
             },
         )

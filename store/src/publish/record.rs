@@ -77,9 +77,7 @@ impl Records {
     /// Reads the record; a missing one is empty.
     pub fn read(dir: &Dir) -> Result<Self> {
         let Some(text) = dir.try_read(FILE)? else { return Ok(Self::default()) };
-        let fail = |reason: String| {
-            Error::corrupt(display(&dir.path_of(FILE)).to_string(), reason)
-        };
+        let fail = |reason: String| Error::corrupt(display(&dir.path_of(FILE)).to_string(), reason);
         let records: Records =
             serde_json::from_slice(&text).map_err(|error| fail(error.to_string()))?;
         match records.version {

@@ -1,0 +1,110 @@
+//! Which tree a view takes next, and what must be done to it. Pure: nothing is changed.
+
+use super::record::{Content, Leftover};
+use super::{Goal, Intent, Source, State, ViewPlan, ViewSpec};
+use crate::diff::Changed;
+use crate::error::Result;
+use crate::transform::{overlay, subtract};
+use crate::tree::{DirEntry, Draft};
+
+/// What a plan decided, with what applying it needs.
+pub(super) struct Choice {
+    pub plan: ViewPlan,
+    pub content: Content,
+    pub target: DirEntry,
+    pub base: Base,
+}
+
+pub(super) enum Base {
+    /// The tree with this inode holds the target already.
+    Ready(u64),
+    /// The tree with this inode holds that, and may be changed.
+    Standby(u64, DirEntry),
+    /// A new tree.
+    New,
+}
+
+pub(super) fn choose(
+    draft: &Draft<'_>,
+    view: &ViewSpec,
+    goal: &Goal,
+    state: &State,
+) -> Result<Choice> {
+    let (content, target) = goal_content(draft, goal, state)?;
+    let choice = |source, work, base| Choice {
+        plan: ViewPlan {
+            view: view.clone(),
+            strategy: state.mount.strategy,
+            source,
+            link: state.mount.link_method(),
+            work,
+        },
+        content: content.clone(),
+        target,
+        base,
+    };
+    let nothing = Changed::default();
+    if let Some(live) = state.live_record()
+        && live.content.tree == target.tree
+    {
+        return Ok(choice(Source::Live, nothing, Base::Ready(live.ino)));
+    }
+    let others = || state.records.trees.iter().rev().filter(|t| Some(t.ino) != state.live);
+    let ready = others().find(|tree| {
+        !tree.building
+            && (tree.content.tree == target.tree
+                || goal.intent == Intent::Back && tree.content.root.tree == goal.root.tree)
+    });
+    if let Some(tree) = ready {
+        return Ok(choice(Source::Kept, nothing, Base::Ready(tree.ino)));
+    }
+    // A tree whose content cannot be computed any more is built anew, not guessed at.
+    let free = others().filter(|tree| tree.is_free(goal.time, state.mount.spec.keep_trees));
+    let base = free.filter_map(|tree| Some((tree.ino, published(draft, &tree.content).ok()?)));
+    match base.into_iter().next() {
+        Some((ino, holds)) => {
+            let work = Changed::between(draft, Some(&holds), Some(&target))?;
+            Ok(choice(Source::Standby, work, Base::Standby(ino, holds)))
+        }
+        None => {
+            let work = Changed::between(draft, None, Some(&target))?;
+            Ok(choice(Source::New, work, Base::New))
+        }
+    }
+}
+
+/// Returns what the view's next tree shall hold: the goal and the leftovers of now.
+fn goal_content(draft: &Draft<'_>, goal: &Goal, state: &State) -> Result<(Content, DirEntry)> {
+    let mut leftovers = Vec::new();
+    let grace = state.mount.spec.grace;
+    if let Some(live) = state.live_record() {
+        let unexpired = live.content.leftovers.iter().filter(|left| left.until > goal.time);
+        leftovers.extend(unexpired.cloned());
+        if !grace.is_zero() && live.content.root.tree != goal.root.tree {
+            let until = goal.time.saturating_add(grace).unwrap_or(jiff::Timestamp::MAX);
+            leftovers.push(Leftover { from: live.content.root, to: goal.root.into(), until });
+        }
+    }
+    let (snapshot, root) = (goal.snapshot, goal.root.into());
+    let mut content = Content { snapshot, root, leftovers, tree: goal.root.tree };
+    let target = published(draft, &content)?;
+    content.tree = target.tree;
+    Ok((content, target))
+}
+
+/// Computes what a tree with this content holds: the snapshot laid over its leftovers.
+pub(super) fn published(draft: &Draft<'_>, content: &Content) -> Result<DirEntry> {
+    let mut below: Option<DirEntry> = None;
+    for left in &content.leftovers {
+        if let Some(removed) = subtract(draft, &left.from.into(), &left.to.into())? {
+            below = Some(match below {
+                Some(below) => overlay(draft, &below, &removed, &|_| false)?,
+                None => removed,
+            });
+        }
+    }
+    match below {
+        Some(below) => overlay(draft, &below, &content.root.into(), &|_| false),
+        None => Ok(content.root.into()),
+    }
+}
