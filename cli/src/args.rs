@@ -33,8 +33,14 @@ Examples:
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The configuration file.
-    #[arg(long, global = true, value_name = "FILE", env = "CAIRN_CONFIG", hide_env_values = true,
-          default_value = "/etc/cairn/cairn.toml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CAIRN_CONFIG",
+        hide_env_values = true,
+        default_value = "/etc/cairn/cairn.toml"
+    )]
     pub config: PathBuf,
     /// Print exactly one JSON document on stdout.
     #[arg(long, global = true)]

@@ -107,11 +107,9 @@ fn classify(error: &Error) -> (u8, &'static str, Option<String>) {
     match error {
         Error::Store(error) => classify_store(error),
         Error::Config(error) => (USAGE, "config", error.hint.clone()),
-        Error::Name(NameError::Refused { .. }) => (
-            4,
-            "refused",
-            hint("only a release whose channel has production = true is promoted"),
-        ),
+        Error::Name(NameError::Refused { .. }) => {
+            (4, "refused", hint("only a release whose channel has production = true is promoted"))
+        }
         Error::Name(_) => (USAGE, "unknown-name", hint("cairn config show lists the releases")),
         Error::Compose { .. } => {
             (1, "compose", hint("--allow-unfinished takes a compose that is not finished"))
@@ -145,13 +143,17 @@ fn classify_store(error: &StoreError) -> (u8, &'static str, Option<String>) {
         StoreError::Corrupt { .. } | StoreError::Mismatch { .. } => {
             (13, "corrupt", hint("run cairn fsck --full to see what else is damaged"))
         }
-        StoreError::MissingObject { .. } => {
-            (13, "missing-object", hint("run cairn fsck --full; ingest the compose again to restore it"))
-        }
+        StoreError::MissingObject { .. } => (
+            13,
+            "missing-object",
+            hint("run cairn fsck --full; ingest the compose again to restore it"),
+        ),
         StoreError::Stale { .. } => (4, "stale", hint("look at the plan again and repeat")),
-        StoreError::UnknownRef(_) => {
-            (1, "unknown-ref", hint("cairn status lists the refs; a ref appears when it is first moved"))
-        }
+        StoreError::UnknownRef(_) => (
+            1,
+            "unknown-ref",
+            hint("cairn status lists the refs; a ref appears when it is first moved"),
+        ),
         StoreError::UnknownRev { .. } => {
             (1, "unknown-rev", hint("cairn log REF lists the snapshots a ref has named"))
         }

@@ -26,9 +26,7 @@ impl Output {
         let color = match global.color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => {
-                io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
-            }
+            Color::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
         Self { json: global.json, quiet: global.quiet, verbose: global.verbose, color }
     }
@@ -204,9 +202,13 @@ mod tests {
 
     #[test]
     fn sizes_and_counts_read_well() {
-        for (bytes, text) in
-            [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (3_400_000_000, "3.4 GB"), (999_999, "1.0 MB")]
-        {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (3_400_000_000, "3.4 GB"),
+            (999_999, "1.0 MB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
         assert_eq!(count(1, "file"), "1 file");

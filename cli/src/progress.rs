@@ -120,11 +120,12 @@ fn watch_signals() -> Arc<AtomicUsize> {
         let again = Arc::new(AtomicBool::new(false));
         // The second signal of a kind ends the process at once; a crash is safe at any point.
         let code = 128 + signal;
-        let registered = signal_hook::flag::register_conditional_shutdown(signal, code, again.clone())
-            .and_then(|_| signal_hook::flag::register(signal, again))
-            .and_then(|_| {
-                signal_hook::flag::register_usize(signal, stop.clone(), signal as usize)
-            });
+        let registered =
+            signal_hook::flag::register_conditional_shutdown(signal, code, again.clone())
+                .and_then(|_| signal_hook::flag::register(signal, again))
+                .and_then(|_| {
+                    signal_hook::flag::register_usize(signal, stop.clone(), signal as usize)
+                });
         if let Err(error) = registered {
             let _ = stderr(&format!("Signal {signal} cannot be watched: {error}.\n"));
         }

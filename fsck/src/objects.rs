@@ -5,10 +5,10 @@ use std::sync::Mutex;
 
 use cairn_store::id::ObjectId;
 use cairn_store::mount::Mount;
+use cairn_store::path::RelPath;
 use cairn_store::pool::hash_file;
 use cairn_store::progress::Observer;
 use cairn_store::tree::{Entry, walk};
-use cairn_store::path::RelPath;
 use cairn_store::{Error, Result, Store};
 use rayon::prelude::*;
 

@@ -97,7 +97,8 @@ impl Stat {
             ctime: Time { secs: st.st_ctime, nanos: st.st_ctime_nsec as u32 },
             dev: st.st_dev,
             ino: st.st_ino,
-            nlink: st.st_nlink as u64,
+            // Its width differs between architectures.
+            nlink: st.st_nlink as _,
             uid: st.st_uid,
             gid: st.st_gid,
             blocks: st.st_blocks as u64,

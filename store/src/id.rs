@@ -77,6 +77,18 @@ impl ObjectId {
         Self(*blake3::hash(content).as_bytes())
     }
 
+    /// Hashes content that `read` puts into a buffer piece by piece, until it puts nothing.
+    pub fn of_stream<E>(read: &mut dyn FnMut(&mut [u8]) -> Result<usize, E>) -> Result<Self, E> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match read(&mut buffer)? {
+                0 => return Ok(Self(*hasher.finalize().as_bytes())),
+                got => hasher.update(&buffer[..got]),
+            };
+        }
+    }
+
     /// Returns whether this names the empty file, which is never stored or shared.
     pub fn is_empty_file(&self) -> bool {
         *self == Self::of(b"")

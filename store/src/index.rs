@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::fs::Time;
 use crate::id::{ObjectId, OperationId, PackId, SnapshotId};
 use crate::log::{Head, Operation};
-use crate::pack::{NodeId, Place};
+use crate::pack::{Listing, NodeId, Place};
 use crate::refs::RefName;
 
 /// Bumped when a table changes its shape: an index of another version is rebuilt.
@@ -226,7 +226,7 @@ impl Index {
     pub fn advance(
         &self,
         operations: &[(OperationId, Operation)],
-        contents: &[(PackId, Vec<(NodeId, Place)>)],
+        contents: &[(PackId, Listing)],
         inodes: &[Inode],
     ) -> Result<()> {
         self.write(|txn| {
@@ -267,7 +267,7 @@ impl Index {
     }
 }
 
-fn add_packs(txn: &WriteTransaction, contents: &[(PackId, Vec<(NodeId, Place)>)]) -> Result<()> {
+fn add_packs(txn: &WriteTransaction, contents: &[(PackId, Listing)]) -> Result<()> {
     let mut packs = txn.open_table(PACKS).map_err(damaged)?;
     let mut trees = txn.open_table(TREES).map_err(damaged)?;
     let mut snapshots = txn.open_table(SNAPSHOTS).map_err(damaged)?;

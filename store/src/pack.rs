@@ -37,10 +37,13 @@ pub struct Place {
     pub len: u32,
 }
 
+/// What a pack holds, in the order of the file.
+pub type Listing = Vec<(NodeId, Place)>;
+
 /// A pack that is being made, in memory.
 pub struct PackWriter {
     bytes: Vec<u8>,
-    places: Vec<(NodeId, Place)>,
+    places: Listing,
 }
 
 impl Default for PackWriter {
@@ -65,7 +68,7 @@ impl PackWriter {
     }
 
     /// Writes the pack durably and returns its name and what is in it.
-    pub fn finish(self, packs: &Packs) -> Result<(PackId, Vec<(NodeId, Place)>)> {
+    pub fn finish(self, packs: &Packs) -> Result<(PackId, Listing)> {
         let id = PackId::of(&self.bytes);
         let name = file_name(&id);
         if packs.dir.try_stat(name.as_bytes())?.is_none() {
@@ -138,7 +141,7 @@ impl Packs {
     }
 
     /// Reads a whole pack, checks its name, and returns what is in it.
-    pub fn scan(&self, pack: &PackId) -> Result<Vec<(NodeId, Place)>> {
+    pub fn scan(&self, pack: &PackId) -> Result<Listing> {
         let file = self.file(pack)?;
         let fail = |reason: &str| Error::corrupt(format!("pack {pack}"), reason);
         let mut bytes = vec![0; file.stat()?.size as usize];

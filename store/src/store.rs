@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir, LockKind, hex_random};
-use crate::id::{PackId, SnapshotId, TreeId};
+use crate::id::{OperationId, PackId, SnapshotId, TreeId};
 use crate::index::{Index, Inode, RefState, View};
 use crate::lock::Lock;
 use crate::log::{Append, Head, Log, Operation, RefEdit};
 use crate::mount::{Mount, MountSpec};
-use crate::pack::{NodeId, PackWriter, Packs, Place};
+use crate::pack::{Listing, NodeId, PackWriter, Packs};
 use crate::path::RelPath;
 use crate::refs::{RefName, Rev};
 use crate::snapshot::Snapshot;
@@ -361,6 +361,17 @@ pub struct Proposal {
     pub inodes: Vec<Inode>,
 }
 
+/// An operation that has happened.
+#[derive(Debug)]
+pub struct Committed {
+    /// Its id.
+    pub id: OperationId,
+    /// What the log holds.
+    pub operation: Operation,
+    /// Why the index does not know it yet, if it does not.
+    pub behind: Option<Error>,
+}
+
 /// The right to move some refs, for as long as it lives.
 #[must_use = "the locks are released when this is dropped"]
 pub struct Writer<'s> {
@@ -381,11 +392,7 @@ impl<'s> Writer<'s> {
     }
 
     /// Writes the packs that the proposal needs, so that later steps can rely on them.
-    fn write_pack(
-        &self,
-        draft: &Draft<'_>,
-        proposal: &Proposal,
-    ) -> Result<Vec<(PackId, Vec<(NodeId, Place)>)>> {
+    fn write_pack(&self, draft: &Draft<'_>, proposal: &Proposal) -> Result<Vec<(PackId, Listing)>> {
         let view = self.store.index.view()?;
         let mut pack = PackWriter::default();
         let mut known = |id: &TreeId| Ok(view.node(&NodeId::Tree(*id))?.is_some());
@@ -408,9 +415,9 @@ impl<'s> Writer<'s> {
     /// Appends the operation. When this returns, it has happened and is on disk.
     ///
     /// # Errors
-    /// [`Error::Stale`] when a ref no longer names what the proposal expected; then nothing has
-    /// happened.
-    pub fn commit(&self, draft: &Draft<'_>, proposal: Proposal) -> Result<Operation> {
+    /// [`Error::Stale`] when a ref no longer names what the proposal expected; then, as after any
+    /// other error, nothing has happened.
+    pub fn commit(&self, draft: &Draft<'_>, proposal: Proposal) -> Result<Committed> {
         let store = self.store;
         let contents = self.write_pack(draft, &proposal)?;
         let mut operation = Operation {
@@ -439,16 +446,13 @@ impl<'s> Writer<'s> {
                 Append::Taken => {}
             }
         };
-        // From here on it has happened; an index that cannot be written catches up later.
+        // From here on it has happened. An index that cannot be written is no failure: the next
+        // command takes the operation in.
         let operations = [(head.id, operation)];
-        let indexed = store.index.advance(&operations, &contents, &proposal.inodes);
-        let [(_, operation)] = operations;
+        let behind = store.index.advance(&operations, &contents, &proposal.inodes).err();
         fault::hit(CrashPoint::OperationIndexed);
-        match indexed {
-            Ok(()) => Ok(operation),
-            // The next command reads the log; this one needs the nodes, so say what happened.
-            Err(error) => Err(error),
-        }
+        let [(id, operation)] = operations;
+        Ok(Committed { id, operation, behind })
     }
 
     /// Remembers files that were read although no ref moved.

@@ -1,5 +1,7 @@
 //! Behaviour of the store as its callers see it, on the file system of the temporary directory.
 
+#![expect(clippy::disallowed_methods, reason = "a test looks at the disk past the store's door")]
+
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -117,8 +119,7 @@ impl Fixture {
         let root = store.snapshot(&id).unwrap().root();
         let time = jiff::Timestamp::from_second(T0 + secs).unwrap();
         let goal = Goal { snapshot: id, root, time, intent: Intent::Back };
-        let ready =
-            store.prepare_view(&draft, &Self::view(), &goal, &|_| false, &Silent).unwrap();
+        let ready = store.prepare_view(&draft, &Self::view(), &goal, &|_| false, &Silent).unwrap();
         let from = ready.plan.source;
         ready.swap(id, time).unwrap();
         from
@@ -150,7 +151,12 @@ fn read(path: &Path) -> Option<String> {
 }
 
 /// Moves a ref to a snapshot of the empty tree that carries `secs` as its time.
-fn commit(store: &Store, ref_name: &str, old: Option<SnapshotId>, secs: i64) -> cairn_store::Result<SnapshotId> {
+fn commit(
+    store: &Store,
+    ref_name: &str,
+    old: Option<SnapshotId>,
+    secs: i64,
+) -> cairn_store::Result<SnapshotId> {
     let draft = Draft::new(store);
     let root = draft.empty(0o755, cairn_store::fs::Time::default());
     let snapshot = snapshot(root, jiff::Timestamp::from_second(T0 + secs).unwrap());

@@ -40,7 +40,10 @@ enum RelPathOrBytes {
 fn split(what: &str) -> Result<(&str, RelPath), Failure> {
     let (rev, path) = what.split_once(':').unwrap_or((what, ""));
     let path = RelPath::new(path).map_err(|reason| {
-        Failure::usage(format!("{path:?} is not a path in a tree: {reason}"), "such as BaseOS/x86_64/os")
+        Failure::usage(
+            format!("{path:?} is not a path in a tree: {reason}"),
+            "such as BaseOS/x86_64/os",
+        )
     })?;
     Ok((rev, path))
 }

@@ -66,9 +66,18 @@ pub fn run(context: &Context<'_>, args: &DemoArgs) -> Exit {
 
     let mut text = String::new();
     let _ = writeln!(text, "Look at what is there:");
-    let _ = writeln!(text, "  production  {}", places.production.join("mirror/pub/rocky/9.7").display());
-    let _ = writeln!(text, "  staging     {}", places.staging.join("mirror/pub/rocky/9.7-RC2").display());
-    let _ = writeln!(text, "  lists       {}", places.production.join("mirror/pub/rocky").display());
+    let _ = writeln!(
+        text,
+        "  production  {}",
+        places.production.join("mirror/pub/rocky/9.7").display()
+    );
+    let _ = writeln!(
+        text,
+        "  staging     {}",
+        places.staging.join("mirror/pub/rocky/9.7-RC2").display()
+    );
+    let _ =
+        writeln!(text, "  lists       {}", places.production.join("mirror/pub/rocky").display());
     let _ = writeln!(text, "and go on with");
     let _ = writeln!(text, "  export CAIRN_CONFIG={}", demo.config);
     let _ = writeln!(text, "  cairn diff production/9.7 production/9.7~1");

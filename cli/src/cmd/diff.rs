@@ -68,7 +68,10 @@ fn file_lines(output: &Output, files: &FilesDiff) -> String {
     let mut rows: Vec<(&RelPath, String)> = Vec::new();
     for row in &files.added {
         let size = row.new_size.map_or_else(String::new, size);
-        rows.push((&row.path, format!("{} {}  {}", output.good("+"), row.path, output.faint(&size))));
+        rows.push((
+            &row.path,
+            format!("{} {}  {}", output.good("+"), row.path, output.faint(&size)),
+        ));
     }
     for row in &files.removed {
         rows.push((&row.path, format!("{} {}", output.bad("-"), row.path)));
@@ -79,7 +82,10 @@ fn file_lines(output: &Output, files: &FilesDiff) -> String {
             (false, Some(old), Some(new)) => format!("{} → {}", size(old), size(new)),
             (false, ..) => "another kind".to_owned(),
         };
-        rows.push((&row.path, format!("{} {}  {}", output.warn("~"), row.path, output.faint(&how))));
+        rows.push((
+            &row.path,
+            format!("{} {}  {}", output.warn("~"), row.path, output.faint(&how)),
+        ));
     }
     rows.sort();
     let mut text: String = rows.into_iter().map(|(_, line)| line + "\n").collect();
@@ -93,9 +99,12 @@ fn file_lines(output: &Output, files: &FilesDiff) -> String {
     text
 }
 
+/// A way to colour a heading.
+type Paint = fn(&Output, &str) -> String;
+
 /// Renders what differs by package: a line a package, the sections that deserve a look first.
 pub fn package_lines(output: &Output, packages: &PackagesDiff, indent: &str) -> String {
-    let sections: [(&str, &Vec<PackageRow>, fn(&Output, &str) -> String); 5] = [
+    let sections: [(&str, &[PackageRow], Paint); 5] = [
         ("downgraded", &packages.downgraded, Output::bad),
         ("removed", &packages.removed, Output::bad),
         ("rebuilt", &packages.rebuilt, Output::warn),
@@ -117,11 +126,17 @@ pub fn package_lines(output: &Output, packages: &PackagesDiff, indent: &str) -> 
                 (Some(only), None) | (None, Some(only)) => only.clone(),
                 (None, None) => String::new(),
             };
-            table.row([format!("{}.{}", row.name, row.arch), versions, output.faint(&row.repo.to_string())]);
+            table.row([
+                format!("{}.{}", row.name, row.arch),
+                versions,
+                output.faint(&row.repo.to_string()),
+            ]);
         }
         text += &table.render(&format!("{indent}  "));
     }
-    for (name, repos) in [("new repo", &packages.repos_added), ("lost repo", &packages.repos_removed)] {
+    for (name, repos) in
+        [("new repo", &packages.repos_added), ("lost repo", &packages.repos_removed)]
+    {
         for repo in repos {
             let _ = writeln!(text, "{indent}{}  {repo}", output.warn(name));
         }

@@ -33,8 +33,7 @@ pub fn ingest(context: &Context<'_>, args: &IngestArgs) -> Exit {
 pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
     let options = StageOptions { merge: merge(args.delete), mode: context.mode() };
     let site = context.site(Some(&args.reason))?;
-    let report =
-        verbs::stage(&site, &args.release, &args.composes, &options, &context.progress)?;
+    let report = verbs::stage(&site, &args.release, &args.composes, &options, &context.progress)?;
     render(context, &report)
 }
 

@@ -136,7 +136,8 @@ fn view_text(output: &Output, view: &ViewReport, dry_run: bool) -> String {
                 (view.links.reflinked, "reflink"),
                 (view.links.copied, "copy"),
             ];
-            let shown: Vec<_> = links.iter().filter(|(n, _)| *n > 0).map(|(n, w)| count(*n, w)).collect();
+            let shown: Vec<_> =
+                links.iter().filter(|(n, _)| *n > 0).map(|(n, w)| count(*n, w)).collect();
             if shown.is_empty() { "nothing to link".to_owned() } else { shown.join(", ") }
         }
     };

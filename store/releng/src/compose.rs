@@ -116,8 +116,7 @@ fn fact_below(dir: &Dir, below: &str, name: &str) -> Result<Option<String>> {
 /// Returns release, date, type and respin of a productmd composeinfo (versions 1.0 to 1.2 agree
 /// on these keys).
 fn compose_info(text: &str) -> std::result::Result<BTreeMap<String, String>, String> {
-    let info: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let info: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut facts = BTreeMap::new();
     let mut take = |key: &str, pointer: &str| match info.pointer(pointer) {
         Some(serde_json::Value::String(text)) => drop(facts.insert(key.to_owned(), text.clone())),

@@ -96,9 +96,10 @@ impl Site {
         let home = self.config.store.home.as_str();
         let others = self.store.mount_names().filter(|name| *name != home);
         for name in std::iter::once(home).chain(others) {
-            let found = self.store.mount(name).and_then(|mount| {
-                Ok((mount.pool().stat(&file.object)?.is_some(), mount))
-            });
+            let found = self
+                .store
+                .mount(name)
+                .and_then(|mount| Ok((mount.pool().stat(&file.object)?.is_some(), mount)));
             match found {
                 Ok((true, mount)) => return Ok(mount.pool().open_object(&file.object)?),
                 Ok((false, mount)) => {
@@ -240,10 +241,8 @@ pub fn mount_specs(config: &Config) -> Result<Vec<MountSpec>> {
 
 /// Compiles glob patterns that match a file's own name.
 pub(crate) fn glob_set(key: &str, patterns: &[String]) -> Result<GlobSet> {
-    let wrong = |error: globset::Error| Error::Setting {
-        key: key.to_owned(),
-        reason: error.to_string(),
-    };
+    let wrong =
+        |error: globset::Error| Error::Setting { key: key.to_owned(), reason: error.to_string() };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         set.add(Glob::new(pattern).map_err(wrong)?);

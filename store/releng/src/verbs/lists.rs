@@ -13,12 +13,7 @@ use crate::site::Site;
 /// Writes the mirror lists of these roots, or of all.
 ///
 /// A root is named as the configuration names it: its path on the mount, `.` for the mount itself.
-pub fn lists(
-    site: &Site,
-    roots: &[String],
-    mode: Mode,
-    observer: &dyn Observer,
-) -> Result<Report> {
+pub fn lists(site: &Site, roots: &[String], mode: Mode, observer: &dyn Observer) -> Result<Report> {
     let known = |root: &&String| site.config.lists.iter().any(|list| is_named(list, root));
     if let Some(unknown) = roots.iter().find(|root| !known(root)) {
         let all: Vec<_> = site.config.lists.iter().map(shown).collect();

@@ -177,10 +177,13 @@ impl Moves<'_> {
             writer.remember(&self.inodes)?;
         } else {
             proposal.inodes = self.inodes;
-            let operation = writer.commit(self.draft, proposal)?;
-            report.number = Some(operation.number);
-            report.operation = self.site.store.head()?.map(|head| head.id);
-            published = operation.time;
+            let committed = writer.commit(self.draft, proposal)?;
+            report.number = Some(committed.operation.number);
+            report.operation = Some(committed.id);
+            published = committed.operation.time;
+            if let Some(error) = committed.behind {
+                report.notes.push(format!("The index will be brought up to date: {error}."));
+            }
         }
         // From here on everything is done as far as it goes: it has happened.
         let mut views: Vec<ViewSpec> = Vec::new();
@@ -197,9 +200,9 @@ impl Moves<'_> {
             let touched = |list: &ListRoot| views.iter().any(|view| view.mount == list.mount);
             match write_lists(self.site, &touched, Mode::Apply, observer) {
                 Ok(lists) => report.lists = lists,
-                Err(error) => report.notes.push(format!(
-                    "The mirror lists were not written: {error}; run cairn lists."
-                )),
+                Err(error) => report
+                    .notes
+                    .push(format!("The mirror lists were not written: {error}; run cairn lists.")),
             }
         }
         for view in views {
