@@ -54,8 +54,10 @@ impl Cairn {
             }
             fs::create_dir_all(&path).map_err(Failure::io("create", &path))?;
         }
-        let config = self.config();
-        fs::write(&config, self.configuration()).map_err(Failure::io("write", &config))?;
+        for (name, lists) in [(Self::CONFIG, ""), (Self::WITHOUT_LISTS, "[lists]\n")] {
+            let (config, text) = (self.dir.join(name), self.configuration() + lists);
+            fs::write(&config, text).map_err(Failure::io("write", &config))?;
+        }
         self.run("init", &[]).map(drop)
     }
 
@@ -79,14 +81,20 @@ impl Cairn {
         self.run("stage", &["9", "Rocky", "--delete"])
     }
 
-    /// Runs `promote 9 --delete`: production becomes exactly staging, and the lists follow.
+    /// Runs `promote 9 --delete`: production becomes exactly staging. No lists are written: rsync
+    /// writes none either, and [`Cairn::lists`] is compared with what does.
     pub fn promote(&mut self) -> Result<Run> {
+        self.run_as(Self::WITHOUT_LISTS, &[], "promote", &["9", "--delete"])
+    }
+
+    /// Runs `promote 9 --delete` as operators have it, with the lists at its end.
+    pub fn promote_and_list(&mut self) -> Result<Run> {
         self.run("promote", &["9", "--delete"])
     }
 
-    /// Runs `rollback` of production to the snapshot before.
+    /// Runs `rollback` of production to the snapshot before, without lists.
     pub fn rollback(&mut self) -> Result<Run> {
-        self.run("rollback", &[PRODUCTION])
+        self.run_as(Self::WITHOUT_LISTS, &[], "rollback", &[PRODUCTION])
     }
 
     /// Runs `lists` for one root.
@@ -134,9 +142,8 @@ impl Cairn {
         &self.peaks
     }
 
-    fn config(&self) -> PathBuf {
-        self.dir.join("cairn.toml")
-    }
+    const CONFIG: &'static str = "cairn.toml";
+    const WITHOUT_LISTS: &'static str = "without-lists.toml";
 
     /// Says everything that the defaults leave open. `keep_trees = "0s"` lets the outgoing tree
     /// serve as the next standby at once; a day's grace would leave every run without one.
@@ -156,16 +163,22 @@ impl Cairn {
     }
 
     fn run(&mut self, verb: &str, arguments: &[&str]) -> Result<Run> {
-        self.run_with(&[], verb, arguments)
+        self.run_as(Self::CONFIG, &[], verb, arguments)
     }
 
     fn run_json(&mut self, verb: &str, arguments: &[&str]) -> Result<Run> {
-        self.run_with(&["--json"], verb, arguments)
+        self.run_as(Self::CONFIG, &["--json"], verb, arguments)
     }
 
-    fn run_with(&mut self, globals: &[&str], verb: &str, arguments: &[&str]) -> Result<Run> {
+    fn run_as(
+        &mut self,
+        config: &str,
+        globals: &[&str],
+        verb: &str,
+        arguments: &[&str],
+    ) -> Result<Run> {
         let mut command = Command::new(&self.binary);
-        command.env_remove("CAIRN_CONFIG").arg("--config").arg(self.config());
+        command.env_remove("CAIRN_CONFIG").arg("--config").arg(self.dir.join(config));
         command.args(globals).arg(verb).args(arguments);
         let run = self.runner.run(&mut command, Watch::Memory)?;
         let peak = self.peaks.entry(verb.to_owned()).or_default();

@@ -144,7 +144,7 @@ impl<'a> Lab<'a> {
             self.back_up_by_restic(base, round)?;
             self.ours(Step::StageFirst, Cairn::stage)?;
             self.check(Step::StageFirst, |cairn| verify::tree_is(&cairn.staging(), base));
-            self.ours(Step::PublishFirst, Cairn::promote)?;
+            self.ours(Step::PublishFirst, Cairn::promote_and_list)?;
             self.check(Step::PublishFirst, |cairn| verify::tree_is(&cairn.production(), base));
             self.theirs(Step::CpLinks, Peers::cp_links)?;
             remove(&self.peers.cp_tree())?;
@@ -194,7 +194,9 @@ impl<'a> Lab<'a> {
             });
             self.sync_by_rsync(base, &live.compose)?;
             if self.table == Table::Rows {
-                self.ours(Step::PromoteSame, Cairn::promote)?;
+                // The lists first, so that they have nothing to do either.
+                self.settle(Step::PromoteSame, Cairn::promote_and_list);
+                self.ours(Step::PromoteSame, Cairn::promote_and_list)?;
             }
             self.write_lists(&live.compose)?;
             self.ours(Step::Rollback, Cairn::rollback)?;
