@@ -10,6 +10,17 @@ use crate::names::NameError;
 /// The result of a release verb.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Tells an error with its causes in one line, for a note or a row that outlives the error.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text += &format!(": {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
 /// An error of a release verb.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

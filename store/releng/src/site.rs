@@ -16,7 +16,7 @@ use cairn_store::tree::{Draft, FileEntry};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::config::{Config, LinkMode, SwapMode};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, told};
 use crate::names;
 
 /// A configuration and its open store.
@@ -146,9 +146,13 @@ impl Site {
                 Ok(_) => match self.finish_view(&view, writer, observer) {
                     Ok(true) => notes.push(format!("Finished publishing {}.", view.name)),
                     Ok(false) | Err(Error::Store(cairn_store::Error::Busy { .. })) => {}
-                    Err(error) => notes.push(format!("{} is still pending: {error}.", view.name)),
+                    Err(error) => {
+                        notes.push(format!("{} is still pending: {}.", view.name, told(&error)))
+                    }
                 },
-                Err(error) => notes.push(format!("{} is still pending: {error}.", view.name)),
+                Err(error) => {
+                    notes.push(format!("{} is still pending: {}.", view.name, told(&error)))
+                }
             }
         }
         Ok(notes)

@@ -15,7 +15,7 @@ use cairn_store::tree::{DirEntry, Draft};
 use super::lists::write_lists;
 use crate::audit;
 use crate::config::ListRoot;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, told};
 use crate::report::{Mode, Paths, RefMove, RefPlan, Report, ViewReport};
 use crate::site::Site;
 
@@ -182,7 +182,9 @@ impl Moves<'_> {
             report.operation = Some(committed.id);
             published = committed.operation.time;
             if let Some(error) = committed.behind {
-                report.notes.push(format!("The index will be brought up to date: {error}."));
+                report
+                    .notes
+                    .push(format!("The index will be brought up to date: {}.", told(&error)));
             }
         }
         // From here on everything is done as far as it goes: it has happened.
@@ -191,7 +193,7 @@ impl Moves<'_> {
             let mut row = ViewReport { links: ready.links, ..ViewReport::new(&ready.plan) };
             match ready.swap(snapshot, published) {
                 Ok(swapped) => row.swapped = swapped,
-                Err(error) => row.pending = Some(error.to_string()),
+                Err(error) => row.pending = Some(told(&error)),
             }
             report.views.push(row);
             views.push(view);
@@ -200,14 +202,15 @@ impl Moves<'_> {
             let touched = |list: &ListRoot| views.iter().any(|view| view.mount == list.mount);
             match write_lists(self.site, &touched, Mode::Apply, observer) {
                 Ok(lists) => report.lists = lists,
-                Err(error) => report
-                    .notes
-                    .push(format!("The mirror lists were not written: {error}; run cairn lists.")),
+                Err(error) => report.notes.push(format!(
+                    "The mirror lists were not written: {}; run cairn lists.",
+                    told(&error)
+                )),
             }
         }
         for view in views {
             if let Err(error) = self.site.store.tidy_view(&view, published) {
-                report.notes.push(format!("Old trees of {} stay: {error}.", view.name));
+                report.notes.push(format!("Old trees of {} stay: {}.", view.name, told(&error)));
             }
         }
         Ok(report)

@@ -7,7 +7,7 @@ use cairn_store::refs::{RefName, Rev};
 use cairn_store::tree::Draft;
 
 use super::lists::write_lists;
-use crate::error::Result;
+use crate::error::{Result, told};
 use crate::report::{Mode, Report, ViewReport};
 use crate::site::Site;
 
@@ -69,13 +69,13 @@ pub fn publish(
                 let mut row = ViewReport { links: ready.links, ..ViewReport::new(&ready.plan) };
                 match ready.swap(snapshot, time) {
                     Ok(swapped) => row.swapped = swapped,
-                    Err(error) => row.pending = Some(error.to_string()),
+                    Err(error) => row.pending = Some(told(&error)),
                 }
                 row
             }
             // One mount that is away must not keep the others from being finished.
             Err(error) => {
-                report.notes.push(format!("{} is pending: {error}.", view.name));
+                report.notes.push(format!("{} is pending: {}.", view.name, told(&error)));
                 report.pending.push(view.name.to_string());
                 continue;
             }
@@ -83,7 +83,7 @@ pub fn publish(
         if row.pending.is_none()
             && let Err(error) = site.store.tidy_view(&view, time)
         {
-            report.notes.push(format!("Old trees of {} stay: {error}.", view.name));
+            report.notes.push(format!("Old trees of {} stay: {}.", view.name, told(&error)));
         }
         row.name = view.name.to_string();
         report.views.push(row);
@@ -93,7 +93,7 @@ pub fn publish(
             Ok(lists) => report.lists = lists,
             // The mount that is away has been named.
             Err(error) if report.is_partial() => {
-                report.notes.push(format!("The mirror lists were not written: {error}."));
+                report.notes.push(format!("The mirror lists were not written: {}.", told(&error)));
             }
             Err(error) => return Err(error),
         }
