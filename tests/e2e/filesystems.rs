@@ -172,7 +172,11 @@ fn main_job(world: &World, staging: &Case, production: &Case) {
         let rows = init["mounts"].as_array().unwrap();
         let row = rows.iter().find(|row| row["name"] == name).unwrap();
         let label = format!("{name} on {:?}: {row}", case.kind);
-        assert_eq!((row["swap"].as_str(), row["link"].as_str()), (Some(case.swap), Some(case.link)), "{label}");
+        assert_eq!(
+            (row["swap"].as_str(), row["link"].as_str()),
+            (Some(case.swap), Some(case.link)),
+            "{label}"
+        );
     }
 
     // The first release is the compose, in every respect.
@@ -442,8 +446,20 @@ pub fn assert_same(expected: &Contents, found: &Contents) {
 /// out, with every `repodata` from the newer side only and the time of what stays the same.
 fn added(old: &Contents, compose: &Contents) -> Contents {
     const LEFT_OUT: [&str; 14] = [
-        "ppc", "images", "boot", ".discinfo", ".treeinfo", "EFI", "isolinux", "media.repo",
-        "EULA", "LICENSE", "COMMUNITY-CHARTER", "extra_files.json", "Minimal", "Cloud",
+        "ppc",
+        "images",
+        "boot",
+        ".discinfo",
+        ".treeinfo",
+        "EFI",
+        "isolinux",
+        "media.repo",
+        "EULA",
+        "LICENSE",
+        "COMMUNITY-CHARTER",
+        "extra_files.json",
+        "Minimal",
+        "Cloud",
     ];
     let left_out = |path: &Path| path.iter().any(|name| LEFT_OUT.iter().any(|out| name == *out));
     let mut result = old.clone();
