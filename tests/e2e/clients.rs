@@ -407,41 +407,74 @@ fn update_or_back(world: &World) {
 
 #[test]
 fn an_rsync_session_that_began_before_swaps_finishes_whole() {
-    sessions(&world());
+    let world = world();
+    began_before(&world);
     let Some(fs) = available(Loop::new(FsKind::Bindfs, 0)) else { return };
     let rest = tempfile::tempdir().unwrap();
     let places = Places { production: fs.path().to_owned(), ..Places::below(rest.path()) };
-    sessions(&World::at(env!("CARGO_BIN_EXE_cairn"), places));
+    began_before(&World::at(env!("CARGO_BIN_EXE_cairn"), places));
 }
 
-fn sessions(world: &World) {
+/// The module is the release: the session stays in the directory that it went to.
+fn began_before(world: &World) {
     release(world);
     let live = world.production(PRODUCTION);
-    // The module may be the release itself, or something far above.
-    for (root, path) in [(live.clone(), ""), (world.places().production.clone(), PRODUCTION)] {
-        let before = contents(&live);
-        let Some(daemon) = available(RsyncDaemon::start(&root)) else { return };
-        let to = tempfile::tempdir().unwrap();
-        let copy = to.path().join("copy");
-        let source = match path {
-            "" => daemon.url(),
-            path => format!("{}{path}/", daemon.url()),
-        };
-        // Some 2 MB in about ten seconds.
-        let mut client = Command::new("rsync");
-        client.args(["-aH", "--bwlimit=200", &source]).arg(&copy);
-        let mut session = Running::start(&mut client);
-        let started = Instant::now();
-        while !copy.exists() || contents(&copy).len() < 40 {
-            assert!(started.elapsed() < Duration::from_secs(30), "the session does not begin");
-            assert!(session.is_running(), "{path:?}: {}", session.wait().report());
-            std::thread::sleep(Duration::from_millis(5));
+    let before = contents(&live);
+    let swaps = || {
+        update(world);
+        for _ in 0..2 {
+            world.cairn(["rollback", "production/9.7"]).ok();
         }
-        update_or_back(world);
-        world.cairn(["rollback", "production/9.7"]).ok();
-        world.cairn(["rollback", "production/9.7"]).ok();
-        assert!(session.is_running(), "{path:?}: the session was too quick");
-        session.wait().ok();
-        assert_same(&before, &contents(&copy));
+    };
+    if let Some(copy) = slow_session(&live, "", &swaps) {
+        assert_same(&before, &copy);
     }
+}
+
+/// The module lies above the release: rsync goes by names, from the module's root, file by file.
+/// No swap can keep such a session in its tree; grace keeps it from losing files.
+#[test]
+fn an_rsync_session_from_a_module_above_loses_nothing_when_there_is_grace() {
+    let world = world();
+    world.configure("mounts.production", "grace = \"1h\"");
+    release(&world);
+    let live = world.production(PRODUCTION);
+    let before = contents(&live);
+    let swaps = || drop(update(&world));
+    let Some(copy) = slow_session(&world.places().production, PRODUCTION, &swaps) else { return };
+    let after = contents(&live);
+    for (path, node) in &before {
+        let found = copy.get(path).unwrap_or_else(|| panic!("{} is lost", path.display()));
+        let is_known = |tree: &Contents| match (tree.get(path), found) {
+            (Some(Node::File(a, ..)), Node::File(b, ..)) => a == b,
+            (other, found) => other == Some(found),
+        };
+        assert!(is_known(&before) || is_known(&after), "{}", path.display());
+        assert!(matches!(node, Node::Dir(_)) == matches!(found, Node::Dir(_)));
+    }
+}
+
+/// Copies from a daemon for some ten seconds, in which the swaps happen; returns the copy.
+#[track_caller]
+fn slow_session(module: &Path, path: &str, swaps: &dyn Fn()) -> Option<Contents> {
+    let daemon = available(RsyncDaemon::start(module))?;
+    let to = tempfile::tempdir().unwrap();
+    let copy = to.path().join("copy");
+    let source = match path {
+        "" => daemon.url(),
+        path => format!("{}{path}/", daemon.url()),
+    };
+    let mut client = Command::new("rsync");
+    client.args(["-aH", "--bwlimit=200", &source]).arg(&copy);
+    let mut session = Running::start(&mut client);
+    let started = Instant::now();
+    while !copy.exists() || contents(&copy).len() < 40 {
+        assert!(started.elapsed() < Duration::from_secs(30), "the session does not begin");
+        assert!(session.is_running(), "{path:?}: {}", session.wait().report());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    swaps();
+    assert!(session.is_running(), "{path:?}: the session was too quick");
+    session.wait().ok();
+    Some(contents(&copy))
 }
