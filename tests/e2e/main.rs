@@ -1,7 +1,11 @@
 //! End-to-end tests: the real binary on real composes, filesystems and clients.
 
+mod clients;
 mod crashes;
+mod filesystems;
+mod lists;
 mod main_job;
+mod swaps;
 
 use cairn_testkit::World;
 
