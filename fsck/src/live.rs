@@ -28,7 +28,9 @@ pub(crate) fn check(
             return Ok(());
         }
     };
-    if live.tree != Some(store.snapshot(&snapshot)?.root.tree) {
+    // A snapshot or a tree that cannot be read has been found already; there is nothing to compare.
+    let Ok(snapshot) = store.snapshot(&snapshot) else { return Ok(()) };
+    if live.tree != Some(snapshot.root.tree) {
         report.add(
             Code::ViewPending,
             &view.name,
@@ -36,10 +38,22 @@ pub(crate) fn check(
             vec![],
         );
     }
-    let Some((dir, tree)) = store.live_tree(&draft, view)? else { return Ok(()) };
+    let (dir, tree) = match store.live_tree(&draft, view) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            report.add(Code::ViewDrift, &view.name, error, vec![]);
+            return Ok(());
+        }
+    };
     observer.begin("Comparing what is live", tree.files, tree.bytes);
     let mut walk = Walk { nodes: &draft, level, observer, drift: Vec::new(), paths: 0, hashed: 0 };
-    walk.dir(&dir, &RelPath::ROOT, &tree)?;
+    match walk.dir(&dir, &RelPath::ROOT, &tree) {
+        Ok(()) => {}
+        Err(Error::Interrupted) => return Err(Error::Interrupted),
+        // What cannot be read cannot be served either.
+        Err(error) => walk.drift.push(error.to_string()),
+    }
     report.live_paths += walk.paths;
     report.bytes_hashed += walk.hashed;
     if !walk.drift.is_empty() {
@@ -113,7 +127,7 @@ impl Walk<'_> {
                 } else if self.level == Level::Full && stat.nlink == 1 {
                     // Shared inodes were hashed with the pool.
                     self.hashed += stat.size;
-                    if hash_file(&mut dir.open_file(name)?, stat)? != want.object {
+                    if hash_file(&mut dir.open_file(name)?, stat, self.observer)? != want.object {
                         self.differs(path, "its content was changed");
                     }
                 }

@@ -75,7 +75,7 @@ pub(crate) fn check(
             let mut counts = (0, 0);
             let mut present = false;
             for (name, mount) in mounts {
-                match look(id, row, mount, level, &mut counts)? {
+                match look(id, row, mount, level, &mut counts, observer)? {
                     Looked::Good => present = true,
                     Looked::Absent if !row.mounts.contains(name) => {}
                     Looked::Absent => {
@@ -125,6 +125,7 @@ fn look(
     mount: &Mount,
     level: Level,
     counts: &mut (u64, u64),
+    observer: &dyn Observer,
 ) -> Result<Looked> {
     let Some(stat) = mount.pool().stat(id)? else { return Ok(Looked::Absent) };
     counts.0 += 1;
@@ -138,12 +139,13 @@ fn look(
             Err(error) => return Ok(Looked::Bad(Code::ObjectDamaged, error.to_string())),
         };
         counts.1 += stat.size;
-        match hash_file(&mut file, &stat) {
+        match hash_file(&mut file, &stat, observer) {
             Ok(found) if found == *id => {}
             Ok(found) => {
                 let message = format!("its content hashes to {found}");
                 return Ok(Looked::Bad(Code::ObjectDamaged, message));
             }
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => return Ok(Looked::Bad(Code::ObjectDamaged, error.to_string())),
         }
     }

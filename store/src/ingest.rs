@@ -421,7 +421,9 @@ impl Reader<'_> {
         }
         let object = match (self.placement, before.size) {
             (Placement::Copy, 0..=SMALL) => self.small(&mut open, &before, buffer)?,
-            (Placement::Copy, _) => self.batch.place_file(&mut open, &before, meta(&before))?,
+            (Placement::Copy, _) => {
+                self.batch.place_file(&mut open, &before, meta(&before), self.observer)?
+            }
             (Placement::Link, _) => self.linked(dir, unknown.name, &mut open, &before, buffer)?,
         };
         let after = open.stat()?;
@@ -466,11 +468,11 @@ impl Reader<'_> {
             read_whole(open, stat, buffer)?;
             ObjectId::of(buffer)
         } else {
-            hash_file(open, stat)?
+            hash_file(open, stat, self.observer)?
         };
         if !self.batch.place_link(id, dir, name, stat)? {
             open.seek(0)?;
-            let placed = self.batch.place_file(open, stat, meta(stat))?;
+            let placed = self.batch.place_file(open, stat, meta(stat), self.observer)?;
             if placed != id {
                 return Err(Error::Changed { path: open.path().to_owned(), what: "content" });
             }

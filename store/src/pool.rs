@@ -19,10 +19,13 @@ use crate::fault::{self, CrashPoint};
 use crate::fs::{Dir, LockKind, OpenFile, Replace, Stat, Time, random};
 use crate::id::{ObjectId, hex};
 use crate::path::RelPath;
+use crate::progress::Observer;
 use crate::tree::FileEntry;
 
 /// How many bytes are read at once.
 const CHUNK: usize = 1 << 20;
+/// How many bytes of a mapped file are hashed before the operator is asked again.
+const MAPPED: usize = 256 << 20;
 /// How many sibling inodes an object may have; at 63 links each (the lowest limit that we have
 /// seen) this is still more names than a release has for one content.
 const MAX_SIBLINGS: u32 = 100_000;
@@ -186,6 +189,7 @@ impl Pool {
         file: &FileEntry,
         share: Share,
         path: &dyn Fn() -> RelPath,
+        observer: &dyn Observer,
     ) -> Result<Placed> {
         let meta = Meta { mode: file.mode, mtime: file.mtime };
         if file.size == 0 && file.object.is_empty_file() {
@@ -213,7 +217,10 @@ impl Pool {
             LinkMode::Auto | LinkMode::Hardlink => share == Share::Allowed && same,
             LinkMode::Reflink | LinkMode::Copy => false,
         };
-        if !reflink_first && may_link && self.link_out(dir, name, &file.object, stat.size)? {
+        if !reflink_first
+            && may_link
+            && self.link_out(dir, name, &file.object, stat.size, observer)?
+        {
             return Ok(Placed::Hardlink);
         }
         let source = self.open_object(&file.object)?;
@@ -224,7 +231,7 @@ impl Pool {
             return Ok(Placed::Reflink);
         }
         let mut target = target;
-        copy_verified(source, &mut target, &file.object, file.size)?;
+        copy_verified(source, &mut target, &file.object, file.size, observer)?;
         self.finish(&target, meta)?;
         Ok(Placed::Copy)
     }
@@ -239,17 +246,31 @@ impl Pool {
     }
 
     /// Links the object or a sibling of it; false where the file system refuses links here.
-    fn link_out(&self, dir: &Dir, name: &[u8], id: &ObjectId, size: u64) -> Result<bool> {
+    fn link_out(
+        &self,
+        dir: &Dir,
+        name: &[u8],
+        id: &ObjectId,
+        size: u64,
+        observer: &dyn Observer,
+    ) -> Result<bool> {
         match self.objects.link(&name_of(id), dir, name) {
             Ok(()) => Ok(true),
-            Err(error) if error.is(Errno::MLINK) => self.link_sibling(dir, name, id, size),
+            Err(error) if error.is(Errno::MLINK) => self.link_sibling(dir, name, id, size, observer),
             Err(error) if refuses_links(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     // EMLINK is per inode: the object gets a second inode and linking goes on with that.
-    fn link_sibling(&self, dir: &Dir, name: &[u8], id: &ObjectId, size: u64) -> Result<bool> {
+    fn link_sibling(
+        &self,
+        dir: &Dir,
+        name: &[u8],
+        id: &ObjectId,
+        size: u64,
+        observer: &dyn Observer,
+    ) -> Result<bool> {
         for number in 1..MAX_SIBLINGS {
             let sibling = [name_of(id), format!("~{number}").into_bytes()].concat();
             match self.objects.link(&sibling, dir, name) {
@@ -260,7 +281,7 @@ impl Pool {
             }
             let stat = self.objects.stat(&name_of(id))?;
             let (temp, mut file) = self.tmp.create_temp()?;
-            copy_verified(self.open_object(id)?, &mut file, id, size)?;
+            copy_verified(self.open_object(id)?, &mut file, id, size, observer)?;
             if self.owner.is_none() {
                 file.set_owner((stat.uid, stat.gid))?;
             }
@@ -370,7 +391,13 @@ impl<'p> Batch<'p> {
     }
 
     /// Brings in a file of any size by reflink or copy and returns its id.
-    pub fn place_file(&self, source: &mut OpenFile, stat: &Stat, meta: Meta) -> Result<ObjectId> {
+    pub fn place_file(
+        &self,
+        source: &mut OpenFile,
+        stat: &Stat,
+        meta: Meta,
+        observer: &dyn Observer,
+    ) -> Result<ObjectId> {
         self.announce()?;
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let temp = format!("{}-{number}", self.token).into_bytes();
@@ -384,10 +411,10 @@ impl<'p> Batch<'p> {
             if length != stat.size {
                 Err(Error::Changed { path: source.path().to_owned(), what: "size" })
             } else {
-                hash_mapped(&file, length)
+                hash_mapped(&file, length, observer)
             }
         } else {
-            copy_hashed(source, &mut file, stat)
+            copy_hashed(source, &mut file, stat, observer)
         };
         let result = result.and_then(|id| Ok((id, self.claim(&id)?)));
         match result {
@@ -438,7 +465,13 @@ impl<'p> Batch<'p> {
 
     /// Brings in an object from another pool, by link where both are on one file system, else by
     /// a copy that is hashed on the way.
-    pub fn import(&self, from: &Pool, file: &FileEntry, path: &dyn Fn() -> RelPath) -> Result<()> {
+    pub fn import(
+        &self,
+        from: &Pool,
+        file: &FileEntry,
+        path: &dyn Fn() -> RelPath,
+        observer: &dyn Observer,
+    ) -> Result<()> {
         if file.object.is_empty_file() || !self.claim(&file.object)? {
             return Ok(());
         }
@@ -472,7 +505,7 @@ impl<'p> Batch<'p> {
             && self.pool.mode != LinkMode::Copy
             && target.reflink_from(&source).is_ok();
         if !reflinked {
-            copy_verified(source, &mut target, &file.object, file.size)?;
+            copy_verified(source, &mut target, &file.object, file.size, observer)?;
         }
         self.pool.finish(&target, Meta { mode: file.mode, mtime: file.mtime })?;
         fault::hit(CrashPoint::ObjectWritten);
@@ -573,29 +606,48 @@ fn refuses_links(error: &Error) -> bool {
     [Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS].iter().any(|e| error.is(*e))
 }
 
-fn hash_mapped(file: &OpenFile, length: u64) -> Result<ObjectId> {
+fn hash_mapped(file: &OpenFile, length: u64, observer: &dyn Observer) -> Result<ObjectId> {
     if length == 0 {
         return Ok(ObjectId::of(b""));
     }
     let map = file.map()?;
-    let hash = blake3::Hasher::new().update_rayon(&map).finalize();
-    Ok(ObjectId::from_bytes(*hash.as_bytes()))
+    let mut hasher = blake3::Hasher::new();
+    for piece in map.chunks(MAPPED) {
+        go_on(observer)?;
+        hasher.update_rayon(piece);
+    }
+    Ok(ObjectId::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Stops in the middle of a file where the operator wants that: one image takes many seconds.
+fn go_on(observer: &dyn Observer) -> Result<()> {
+    if observer.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 /// Hashes a file that is open at its beginning and may have holes.
-pub fn hash_file(source: &mut OpenFile, stat: &Stat) -> Result<ObjectId> {
-    stream(source, None, stat)
+pub fn hash_file(
+    source: &mut OpenFile,
+    stat: &Stat,
+    observer: &dyn Observer,
+) -> Result<ObjectId> {
+    stream(source, None, stat, observer)
 }
 
 /// Copies a file and returns the hash of what was read; holes stay holes.
-fn copy_hashed(source: &mut OpenFile, target: &mut OpenFile, stat: &Stat) -> Result<ObjectId> {
-    stream(source, Some(target), stat)
+fn copy_hashed(
+    source: &mut OpenFile,
+    target: &mut OpenFile,
+    stat: &Stat,
+    observer: &dyn Observer,
+) -> Result<ObjectId> {
+    stream(source, Some(target), stat, observer)
 }
 
 fn stream(
     source: &mut OpenFile,
     mut target: Option<&mut OpenFile>,
     stat: &Stat,
+    observer: &dyn Observer,
 ) -> Result<ObjectId> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; CHUNK];
@@ -605,15 +657,15 @@ fn stream(
             true => source.next_data(offset, stat.size)?.unwrap_or((stat.size, stat.size)),
             false => (offset, stat.size),
         };
-        hash_zeros(&mut hasher, start.min(stat.size) - offset);
+        hash_zeros(&mut hasher, start.min(stat.size) - offset, observer)?;
         offset = start.min(stat.size);
-        if offset > 0 && offset == start {
-            source.seek(start)?;
-            if let Some(target) = target.as_deref_mut() {
-                target.seek(start)?;
-            }
+        // Asking where data is has moved the source, also when it is at the very beginning.
+        source.seek(offset)?;
+        if let Some(target) = target.as_deref_mut() {
+            target.seek(offset)?;
         }
         while offset < end.min(stat.size) {
+            go_on(observer)?;
             let want = CHUNK.min((end.min(stat.size) - offset) as usize);
             let got = source.read(&mut buffer[..want])?;
             if got == 0 {
@@ -632,13 +684,19 @@ fn stream(
     Ok(ObjectId::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
+fn hash_zeros(
+    hasher: &mut blake3::Hasher,
+    mut count: u64,
+    observer: &dyn Observer,
+) -> Result<()> {
     const ZEROS: &[u8; 1 << 16] = &[0; 1 << 16];
     while count > 0 {
+        go_on(observer)?;
         let step = count.min(ZEROS.len() as u64);
         hasher.update(&ZEROS[..step as usize]);
         count -= step;
     }
+    Ok(())
 }
 
 /// Copies an object's bytes and makes sure that they are the object's.
@@ -647,13 +705,14 @@ fn copy_verified(
     target: &mut OpenFile,
     id: &ObjectId,
     size: u64,
+    observer: &dyn Observer,
 ) -> Result<()> {
     let stat = source.stat()?;
     let mismatch = |found: String| Error::Mismatch { id: *id, expected: size, found };
     if stat.size != size {
         return Err(mismatch(format!("found {} bytes", stat.size)));
     }
-    let found = copy_hashed(&mut source, target, &stat)?;
+    let found = copy_hashed(&mut source, target, &stat, observer)?;
     if found != *id {
         return Err(mismatch(format!("found content that hashes to {found}")));
     }

@@ -8,7 +8,8 @@ pub trait Observer: Sync {
     fn advance(&self, _files: u64, _bytes: u64) {}
     /// Something that the operator should know, as a sentence.
     fn note(&self, _sentence: &str) {}
-    /// Whether the operator wants to stop; asked between files.
+    /// Whether the operator wants to stop; asked between files and
+    /// within large ones.
     fn interrupted(&self) -> bool {
         false
     }

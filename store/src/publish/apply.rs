@@ -112,7 +112,7 @@ impl<'a> Apply<'a> {
                     true => Share::Forbidden,
                     false => Share::Allowed,
                 };
-                let count = match self.pool.place(dir, name, file, share, &full)? {
+                let count = match self.pool.place(dir, name, file, share, &full, self.observer)? {
                     Placed::Hardlink => &self.hardlinked,
                     Placed::Reflink => &self.reflinked,
                     Placed::Copy => &self.copied,

@@ -95,7 +95,7 @@ impl Build<'_> {
                         break;
                     }
                 }
-                batch.import(from, file, &|| path.clone())?;
+                batch.import(from, file, &|| path.clone(), apply.observer)?;
                 apply.observer.advance(1, file.size);
                 Ok(())
             })
