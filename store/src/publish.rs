@@ -206,14 +206,20 @@ impl Store {
     ) -> Result<Prepared> {
         let home = self.view_state(view)?.mount.spec.home;
         let pool = if home { Objects::Here } else { Objects::Anywhere };
-        match self.prepare(draft, view, goal, pool, never_link, observer) {
+        let result = match self.prepare(draft, view, goal, pool, never_link, observer) {
             // The home pool has everything, or should have: another may help. The tree that was
             // begun is known as unfinished, and a new one is built.
             Err(Error::MissingObject { .. }) if home => {
                 self.prepare(draft, view, goal, Objects::Anywhere, never_link, observer)
             }
             result => result,
+        };
+        if result.is_err() {
+            // What was begun only takes space, which may be what was missing. If it cannot be
+            // removed either, the next command tries again; the first error is what is told.
+            let _ = self.tidy_view(view, goal.time);
         }
+        result
     }
 
     fn prepare(
@@ -305,6 +311,8 @@ impl Store {
         let keep = state.mount.spec.keep_trees;
         let (live, mut standby) = (state.live, false);
         let before = state.records.trees.len();
+        let begun = state.records.trees.iter().filter(|t| t.building && Some(t.ino) != live);
+        let unfinished: Vec<u64> = begun.map(|tree| tree.ino).collect();
         // Newest first: the standby that is kept is the one with the least to do.
         state.records.trees.reverse();
         state.records.trees.retain(|tree| {
@@ -316,7 +324,15 @@ impl Store {
             !free
         });
         state.records.trees.reverse();
-        // The record first: a tree without one is known to be nobody's.
+        // An unfinished tree is known as such, so it goes before its record does: on a full disk
+        // that makes the room for the record.
+        for ino in unfinished {
+            if let Some(name) = tree_dir(dir, ino)? {
+                dir.remove_if_there(&link_name(&name))?;
+                dir.remove_all(&name)?;
+            }
+        }
+        // Of the others the record goes first: a tree without one is known to be nobody's.
         if state.records.trees.len() != before {
             state.records.write(dir)?;
         }

@@ -315,6 +315,15 @@ impl Store {
         Ok(Writer { store: self, refs, _locks: locks })
     }
 
+    /// Takes a lock of the store that is no ref's, such as that of a mount's lists.
+    ///
+    /// # Errors
+    /// As [`Store::writer`].
+    pub fn lock(&self, name: &str, what: &str, wait: Duration) -> Result<Lock> {
+        let command = self.session.command.join(" ");
+        Lock::take(&self.locks, name, what, LockKind::Exclusive, wait, &command)
+    }
+
     /// Removes what killed processes left in the log's and the packs' directories. Returns how
     /// many files that were.
     pub fn recover(&self) -> Result<usize> {
@@ -518,7 +527,13 @@ fn open_index(
     let why = match opened {
         Ok(index) if existed => {
             if index.is_writable() {
-                catch_up(&index, log, packs)?;
+                let was_empty = index.view()?.head()?.is_none();
+                let count = catch_up(&index, log, packs)?;
+                if was_empty && count > 1 {
+                    notes.push(format!(
+                        "The index was empty; it was rebuilt from {count} operations."
+                    ));
+                }
             }
             return Ok(index);
         }

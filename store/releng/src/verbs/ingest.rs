@@ -94,7 +94,7 @@ fn dry_run(
     let home = site.home()?;
     let counts = site.store.survey(&compose.tree, home.pool(), how, observer)?;
     let mut report = Report { verb: "ingest", dry_run: true, ..Report::default() };
-    report.notes = compose.notes;
+    report.notes = site.store.notes().iter().cloned().chain(compose.notes).collect();
     report.notes.push(format!(
         "{} would be read into {name}: {} files are new or changed, of {}.",
         display(&compose.dir),

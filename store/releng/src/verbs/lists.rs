@@ -1,6 +1,7 @@
 //! Lists: what mirrors poll, written for every root that the configuration names.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cairn_store::progress::Observer;
 
@@ -9,6 +10,10 @@ use crate::error::{Error, Result};
 use crate::lists::{self, ListReport, ListedView};
 use crate::report::{Mode, Report};
 use crate::site::Site;
+
+/// How long to wait for another command's lists at least: it has published, so it writes them in
+/// a moment, and without ours a mirror would not hear of what we published.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Writes the mirror lists of these roots, or of all.
 ///
@@ -47,10 +52,20 @@ pub(super) fn write_lists(
         .filter(|list| wanted(list))
         .map(|list| list.mount.as_str())
         .collect();
-    let views = site.views()?;
     let mut reports = Vec::new();
     for name in mounts {
         let mount = site.store.mount(name)?;
+        // Held while the views are looked at: of two promotions at once, the one that writes last
+        // must have seen what both have swapped.
+        let _lock = match mode {
+            Mode::Apply => {
+                let wait = site.store.session().lock_wait.max(PATIENCE);
+                let what = format!("the lists of {name}");
+                Some(site.store.lock(&format!("lists-{name}"), &what, wait)?)
+            }
+            Mode::DryRun => None,
+        };
+        let views = site.views()?;
         let mut listed = Vec::new();
         for (view, _) in views.iter().filter(|(view, _)| view.mount == name) {
             // What is live is listed, even where a swap is still pending.

@@ -177,6 +177,10 @@ impl Moves<'_> {
             writer.remember(&self.inodes)?;
         } else {
             proposal.inodes = self.inodes;
+            // The last moment at which stopping leaves everything as it was.
+            if observer.interrupted() {
+                return Err(cairn_store::Error::Interrupted.into());
+            }
             let committed = writer.commit(self.draft, proposal)?;
             report.number = Some(committed.operation.number);
             report.operation = Some(committed.id);

@@ -49,9 +49,10 @@ pub fn promote(
         Mode::Apply => Some(site.store.writer(&targets)?),
         Mode::DryRun => None,
     };
-    if let Some(writer) = &writer {
-        report.notes = site.recover(writer, observer)?;
-    }
+    report.notes = match &writer {
+        Some(writer) => site.recover(writer, observer)?,
+        None => site.store.notes().to_vec(),
+    };
     let draft = Draft::new(&site.store);
     let mut moves = Vec::new();
     for (staging, name) in pairs {

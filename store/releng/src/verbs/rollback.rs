@@ -26,9 +26,10 @@ pub fn rollback(
         Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
         Mode::DryRun => None,
     };
-    if let Some(writer) = &writer {
-        report.notes = site.recover(writer, observer)?;
-    }
+    report.notes = match &writer {
+        Some(writer) => site.recover(writer, observer)?,
+        None => site.store.notes().to_vec(),
+    };
     let id = match to {
         Some(rev) => site.resolve(rev)?,
         None => site.store.resolve(&Rev::Before(name.clone(), 1))?,

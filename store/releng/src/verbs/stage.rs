@@ -46,9 +46,10 @@ pub fn stage(
         Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
         Mode::DryRun => None,
     };
-    if let Some(writer) = &writer {
-        report.notes = site.recover(writer, observer)?;
-    }
+    report.notes = match &writer {
+        Some(writer) => site.recover(writer, observer)?,
+        None => site.store.notes().to_vec(),
+    };
     let old = site.current(&name)?;
     let draft = Draft::new(&site.store);
     let roots: Vec<DirEntry> = sources.iter().map(|(_, (_, root))| *root).collect();
