@@ -22,9 +22,20 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers; everything else is a mistake of usage.
-            let code = if error.use_stderr() { 2 } else { 0 };
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // The flags could not be read, so this one is looked for among the words.
+            if std::env::args_os().any(|word| word == "--json") {
+                let text = error.to_string();
+                let message = text.lines().next().unwrap_or_default();
+                let message = message.trim_start_matches("error: ");
+                let failure = Failure::usage(message, "cairn help lists commands and flags");
+                return failure.report(&Output::of_documents());
+            }
             let _ = error.print();
-            return ExitCode::from(code);
+            return ExitCode::from(failure::USAGE);
         }
     };
     cairn_releng::site::raise_limits();

@@ -31,14 +31,20 @@ impl Output {
         Self { json: global.json, quiet: global.quiet, verbose: global.verbose, color }
     }
 
+    /// Prints documents, for a command line that could not be read.
+    pub fn of_documents() -> Self {
+        Self { json: true, quiet: false, verbose: 0, color: false }
+    }
+
     /// Prints a JSON document with its schema as the first key.
-    pub fn document(&self, command: &str, body: &impl Serialize) -> io::Result<()> {
-        let body = serde_json::to_value(body).map_err(io::Error::other)?;
-        let mut document = serde_json::Map::new();
-        document.insert("schema".into(), format!("cairn.{command}/1").into());
-        if let serde_json::Value::Object(fields) = body {
-            document.extend(fields);
+    pub fn document<T: Serialize>(&self, command: &str, body: &T) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Document<'a, T> {
+            schema: String,
+            #[serde(flatten)]
+            body: &'a T,
         }
+        let document = Document { schema: format!("cairn.{command}/1"), body };
         let mut text = serde_json::to_string_pretty(&document).map_err(io::Error::other)?;
         text.push('\n');
         self.write(text.as_bytes())
@@ -69,7 +75,7 @@ impl Output {
     }
 
     fn styled(&self, style: Style, text: &str) -> String {
-        match self.color {
+        match self.color && !text.is_empty() {
             true => format!("{style}{text}{style:#}"),
             false => text.to_owned(),
         }

@@ -58,6 +58,7 @@ fn find(site: &Site, what: &str) -> Result<(SnapshotId, RelPath, Entry), Failure
 /// `cairn ls`.
 pub fn ls(context: &Context<'_>, args: &LsArgs) -> Exit {
     let site = context.site(None)?;
+    context.output.notes(site.store.notes());
     let (snapshot, path, entry) = find(&site, &args.what)?;
     let mut rows = Vec::new();
     match &entry {
@@ -134,6 +135,7 @@ fn row(path: &RelPath, entry: &Entry) -> Row {
 /// `cairn cat`.
 pub fn cat(context: &Context<'_>, args: &CatArgs) -> Exit {
     let site = context.site(None)?;
+    context.output.notes(site.store.notes());
     let (_, path, entry) = find(&site, &args.what)?;
     match entry {
         Entry::File(file) => {
