@@ -101,14 +101,7 @@ impl Rounds {
             places.production = production.to_owned();
         }
         let world = World::at(env!("CARGO_BIN_EXE_cairn"), places);
-        let written = Compose::new("9", "Rocky", "9.7", "20251101.0")
-            .packages_only()
-            .repo("BaseOS", "x86_64")
-            .package("bash", "5.1.8-9.el9")
-            .package("glibc", "2.34-231.el9")
-            .package("zlib", "1.2.11-40.el9")
-            .write(&world.places().compose)
-            .unwrap();
+        let written = small().write(&world.places().compose).unwrap();
         // Trees are brought forward as soon as they are not live any more.
         for mount in ["mounts.staging", "mounts.production"] {
             world.configure(mount, "keep_trees = \"0s\"");
@@ -300,6 +293,42 @@ impl Rounds {
         }
         hit
     }
+}
+
+/// The least that is a compose: one repo with three packages.
+pub(crate) fn small() -> Compose {
+    Compose::new("9", "Rocky", "9.7", "20251101.0")
+        .packages_only()
+        .repo("BaseOS", "x86_64")
+        .package("bash", "5.1.8-9.el9")
+        .package("glibc", "2.34-231.el9")
+        .package("zlib", "1.2.11-40.el9")
+}
+
+/// Its update: another bash, one package more, one less.
+pub(crate) fn small_update() -> Compose {
+    Compose::new("9", "Rocky", "9.7", "20251115.0")
+        .packages_only()
+        .repo("BaseOS", "x86_64")
+        .package("bash", "5.1.8-10.el9")
+        .package("glibc", "2.34-231.el9")
+        .package("ripgrep", "14.1.1-1.el9")
+}
+
+/// Takes the compose that `latest-Rocky-9` names all the way to production.
+#[track_caller]
+pub(crate) fn publish(world: &World) {
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    world.cairn(["promote", "9", "--delete", "--allow-deletes", "100%"]).ok();
+}
+
+/// Makes a store and publishes the small compose with it.
+#[track_caller]
+pub(crate) fn published(world: &World) {
+    small().write(&world.places().compose).unwrap();
+    world.cairn(["init"]).ok();
+    publish(world);
 }
 
 fn text(value: &Value) -> String {

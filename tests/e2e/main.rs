@@ -1,10 +1,14 @@
 //! End-to-end tests: the real binary on real composes, filesystems and clients.
 
 mod clients;
+mod concurrency;
 mod crashes;
 mod filesystems;
+mod fsck;
 mod lists;
 mod main_job;
+mod output;
+mod refusals;
 mod swaps;
 
 use cairn_testkit::World;

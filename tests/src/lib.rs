@@ -24,5 +24,7 @@ mod world;
 pub use cairn_releng::sample;
 pub use cairn_store::fault::CrashPoint;
 pub use run::{Run, Running};
+/// What [`Running::signal`] takes.
+pub use rustix::process::Signal;
 pub use unavailable::{Unavailable, available};
 pub use world::World;

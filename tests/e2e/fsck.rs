@@ -1,0 +1,369 @@
+//! Every code of a finding, provoked in a real store.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use cairn_fsck::{Code, Severity};
+use cairn_testkit::{CrashPoint, World};
+use serde_json::Value;
+
+use crate::crashes::{publish, published, small_update};
+use crate::world;
+
+const LIVE: &str = "mirror/pub/rocky/9.7";
+const BASH: &str = "BaseOS/x86_64/os/Packages/b/bash-5.1.8-9.el9.x86_64.rpm";
+
+/// Damage, and what must be found of it.
+struct Case {
+    code: Code,
+    /// What was done, for messages.
+    what: &'static str,
+    harm: fn(&World),
+    /// A part of the subject that names what is wrong.
+    subject: &'static str,
+    /// A path or ref that must be among the affected; empty where there is none to name.
+    affected: &'static str,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        code: Code::SuperblockUnreadable,
+        what: "the superblock is cut short",
+        harm: |world| edit(&world.places().store.join("format"), |bytes| bytes.truncate(10)),
+        subject: "format",
+        affected: "",
+    },
+    Case {
+        code: Code::LogGap,
+        what: "an operation is deleted",
+        harm: |world| fs::remove_file(operation(world, 2)).unwrap(),
+        subject: "log/0000000002.json",
+        affected: "",
+    },
+    Case {
+        code: Code::LogUnreadable,
+        what: "an operation is cut short",
+        harm: |world| edit(&operation(world, 2), |bytes| bytes.truncate(50)),
+        subject: "log/0000000002.json",
+        affected: "",
+    },
+    Case {
+        code: Code::LogChainBroken,
+        what: "an operation is edited",
+        harm: |world| replace(&operation(world, 1), "\"user\": \"", "\"user\": \"x"),
+        subject: "log/0000000002.json",
+        affected: "",
+    },
+    Case {
+        code: Code::LogRefMismatch,
+        what: "the last operation says that the ref came from elsewhere",
+        harm: |world| {
+            let path = operation(world, 3);
+            let text = fs::read_to_string(&path).unwrap();
+            let old = format!("\"old\": \"{}\"", "5".repeat(64));
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, text.replace("\"old\": null", &old)).unwrap();
+        },
+        subject: "log/0000000003.json",
+        affected: "",
+    },
+    Case {
+        code: Code::PackMissing,
+        what: "a pack is deleted",
+        harm: |world| fs::remove_file(pack(world, 1)).unwrap(),
+        subject: "packs/",
+        affected: "log/0000000001.json",
+    },
+    Case {
+        code: Code::PackDamaged,
+        what: "a byte of a pack is flipped",
+        harm: |world| {
+            edit(&pack(world, 1), |bytes| {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            });
+        },
+        subject: "packs/",
+        affected: "log/0000000001.json",
+    },
+    Case {
+        code: Code::NodeMissing,
+        what: "the last operation forgets its pack",
+        harm: |world| {
+            let path = operation(world, 3);
+            let mut operation = read(&path);
+            operation["packs"] = Value::Array(Vec::new());
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, serde_json::to_vec_pretty(&operation).unwrap()).unwrap();
+        },
+        subject: "production/9.7",
+        affected: "production/9.7",
+    },
+    Case {
+        code: Code::StoreUnopenable,
+        what: "the store is of a version to come",
+        harm: |world| {
+            let path = world.places().store.join("format");
+            replace(&path, "\"incompat\": []", "\"incompat\": [\"chunks\"]");
+        },
+        subject: "store",
+        affected: "",
+    },
+    Case {
+        code: Code::IndexDiffers,
+        what: "the index is garbage",
+        harm: |world| fs::write(world.places().store.join("index.redb"), "garbage").unwrap(),
+        subject: "index.redb",
+        affected: "",
+    },
+    Case {
+        code: Code::MountUnavailable,
+        what: "a mount's marker is gone",
+        harm: |world| fs::remove_file(world.production(".cairn/mount.json")).unwrap(),
+        subject: "production",
+        affected: "",
+    },
+    Case {
+        code: Code::ObjectMissing,
+        what: "an object is deleted",
+        harm: |world| fs::remove_file(object(world, BASH)).unwrap(),
+        subject: "",
+        affected: "production/9.7:BaseOS/x86_64/os/Packages/b/bash-5.1.8-9.el9.x86_64.rpm",
+    },
+    Case {
+        code: Code::ObjectSize,
+        what: "an object is cut short",
+        harm: |world| edit(&object(world, BASH), |bytes| bytes.truncate(100)),
+        subject: "",
+        affected: "compose/9/Rocky:BaseOS/x86_64/os/Packages/b/bash-5.1.8-9.el9.x86_64.rpm",
+    },
+    Case {
+        code: Code::ObjectDamaged,
+        what: "a bit of an object rots",
+        harm: |world| {
+            // As a disk does it: neither size nor time tell.
+            let file = File::options().write(true).open(object(world, BASH)).unwrap();
+            let mtime = file.metadata().unwrap().modified().unwrap();
+            file.write_all_at(b"\xff", 200).unwrap();
+            file.set_modified(mtime).unwrap();
+        },
+        subject: "",
+        affected: "staging/9.7-RC2:BaseOS/x86_64/os/Packages/b/bash-5.1.8-9.el9.x86_64.rpm",
+    },
+    Case {
+        code: Code::ViewPending,
+        what: "a promotion is killed before its swap",
+        harm: |world| {
+            small_update().write(&world.places().compose).unwrap();
+            world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+            world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+            let promote = ["promote", "9", "--delete", "--allow-deletes", "100%"];
+            world.crash_at(CrashPoint::OperationIndexed, 1, promote).killed();
+        },
+        subject: "production/9.7",
+        affected: "",
+    },
+    Case {
+        code: Code::ViewDrift,
+        what: "a live file is edited in place",
+        harm: |world| fs::write(live(world, "BaseOS/x86_64/os/.discinfo"), "edited\n").unwrap(),
+        subject: "production/9.7",
+        affected: "BaseOS/x86_64/os/.discinfo: ",
+    },
+    Case {
+        code: Code::ViewDrift,
+        what: "a live file is deleted",
+        harm: |world| fs::remove_file(live(world, BASH)).unwrap(),
+        subject: "production/9.7",
+        affected: "BaseOS/x86_64/os/Packages/b/bash-5.1.8-9.el9.x86_64.rpm: it is missing",
+    },
+    Case {
+        code: Code::ViewDrift,
+        what: "a file is added to what is live",
+        harm: |world| fs::write(live(world, "BaseOS/new\nline"), "").unwrap(),
+        subject: "production/9.7",
+        affected: "BaseOS/new\\nline: it is not in the snapshot",
+    },
+    Case {
+        code: Code::ViewDrift,
+        what: "a live directory's mode is changed",
+        harm: |world| {
+            let permissions = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(live(world, "BaseOS"), permissions).unwrap();
+        },
+        subject: "production/9.7",
+        affected: "BaseOS: mode 0700, not 0755",
+    },
+    Case {
+        code: Code::ViewDrift,
+        what: "a live file becomes a directory",
+        harm: |world| {
+            fs::remove_file(live(world, BASH)).unwrap();
+            fs::create_dir(live(world, BASH)).unwrap();
+        },
+        subject: "production/9.7",
+        affected: "bash-5.1.8-9.el9.x86_64.rpm: it is of another kind",
+    },
+    Case {
+        code: Code::ViewDrift,
+        what: "the live tree is another's",
+        harm: |world| {
+            let live = world.production(LIVE);
+            fs::rename(&live, world.production("elsewhere")).unwrap();
+            fs::create_dir(&live).unwrap();
+            fs::write(live.join("by-hand"), "").unwrap();
+        },
+        subject: "production/9.7",
+        affected: "",
+    },
+];
+
+fn operation(world: &World, number: u64) -> PathBuf {
+    world.places().store.join(format!("log/{number:010}.json"))
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The pack that an operation brought.
+fn pack(world: &World, number: u64) -> PathBuf {
+    let operation = read(&operation(world, number));
+    let name = operation["packs"][0].as_str().unwrap().to_owned();
+    world.places().store.join(format!("packs/{name}.pack"))
+}
+
+/// The file of production's pool that holds a path's content.
+fn object(world: &World, path: &str) -> PathBuf {
+    let listed = world.json(["ls", &format!("production/9.7:{path}")]);
+    let id = listed["entries"][0]["object"].as_str().unwrap();
+    world.production(format!(".cairn/objects/{}/{}", &id[..2], &id[2..]))
+}
+
+fn live(world: &World, path: &str) -> PathBuf {
+    world.production(LIVE).join(path)
+}
+
+/// Changes a file's bytes in a new inode, so that what is linked to it stays as it was.
+fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn replace(path: &Path, old: &str, new: &str) {
+    edit(path, |bytes| {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(text.contains(old), "{old}\n{text}");
+        *bytes = text.replacen(old, new, 1).into_bytes();
+    });
+}
+
+/// The findings of a full check, and its exit code.
+fn check(world: &World) -> (Option<i32>, Vec<Value>) {
+    let run = world.cairn(["--json", "fsck", "--full"]);
+    let report = run.json();
+    assert_eq!(report["schema"], "cairn.fsck/1");
+    (run.code(), report["findings"].as_array().unwrap().clone())
+}
+
+fn run_case(case: &Case) {
+    let world = world();
+    published(&world);
+    assert_eq!(check(&world), (Some(0), vec![]), "before: {}", case.what);
+    (case.harm)(&world);
+
+    let (code, findings) = check(&world);
+    let label = format!("{} ({})\n{findings:#?}", case.what, case.code.name());
+    let found: Vec<_> = findings.iter().filter(|row| row["code"] == case.code.name()).collect();
+    assert!(!found.is_empty(), "{label}");
+    let named = found.iter().any(|row| {
+        let affected = row["affected"].as_array().unwrap();
+        row["subject"].as_str().unwrap().contains(case.subject)
+            && !row["message"].as_str().unwrap().is_empty()
+            && (case.affected.is_empty()
+                || affected.iter().any(|path| path.as_str().unwrap().contains(case.affected)))
+    });
+    assert!(named, "{label}");
+
+    let damage = findings.iter().any(|row| row["severity"] == "damage");
+    assert_eq!(code, Some(if damage { 13 } else { 3 }), "{label}");
+    if case.code.severity() == Severity::Damage {
+        assert_eq!(code, Some(13), "{label}");
+    }
+    // What people read names the same.
+    let text = world.cairn(["fsck", "--full"]);
+    if case.code != Code::IndexDiffers {
+        assert!(text.out().contains(case.code.name()), "{label}\n{}", text.report());
+    }
+}
+
+#[test]
+fn every_code_is_provoked_by_what_it_is_for() {
+    let provoked: BTreeSet<_> = CASES.iter().map(|case| case.code.name()).collect();
+    let all: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(provoked, all);
+    assert_eq!(Code::ALL.len(), 16, "a new code needs its case, and its number here");
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let half = CASES.len() / 2;
+        let threads = [&CASES[..half], &CASES[half..]].map(|cases| {
+            scope.spawn(|| {
+                let run = |case: &Case| std::panic::catch_unwind(|| run_case(case)).err();
+                let panics = cases.iter().filter_map(run);
+                panics.filter_map(|panic| panic.downcast_ref::<String>().cloned()).collect()
+            })
+        });
+        threads.into_iter().flat_map(|thread| -> Vec<String> { thread.join().unwrap() }).collect()
+    });
+    assert!(failed.is_empty(), "{} cases failed\n{}", failed.len(), failed.join("\n\n"));
+}
+
+#[test]
+fn a_quick_check_finds_what_size_mode_and_time_tell_and_reads_no_content() {
+    let world = world();
+    published(&world);
+    let quick = world.json(["fsck"]);
+    assert_eq!((&quick["bytes_hashed"], &quick["findings"]), (&0.into(), &Value::Array(vec![])));
+    for key in ["operations", "packs", "objects", "live_paths"] {
+        assert!(quick[key].as_u64().unwrap() > 0, "{key}");
+    }
+    assert!(world.json(["fsck", "--full"])["bytes_hashed"].as_u64().unwrap() > 0);
+
+    // In place, through the link that a mount shows: the pool's object changes with it.
+    fs::write(live(&world, BASH), "edited through the link").unwrap();
+    let run = world.cairn(["--json", "fsck", "--quick"]).exits(13);
+    let report = run.json();
+    let codes: BTreeSet<_> =
+        report["findings"].as_array().unwrap().iter().map(|row| row["code"].to_string()).collect();
+    assert!(codes.contains("\"object-size\"") && codes.contains("\"view-drift\""), "{report}");
+}
+
+#[test]
+fn a_check_changes_nothing_and_the_next_command_puts_right_what_it_can() {
+    let world = world();
+    published(&world);
+    let promote = ["promote", "9", "--delete", "--allow-deletes", "100%"];
+    small_update().write(&world.places().compose).unwrap();
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    world.crash_at(CrashPoint::OperationIndexed, 1, promote).killed();
+    for _ in 0..2 {
+        let (code, findings) = check(&world);
+        assert_eq!((code, findings.len()), (Some(3), 1), "{findings:#?}");
+        assert_eq!(findings[0]["severity"], "notice");
+    }
+    world.cairn(["publish"]).ok();
+    assert_eq!(check(&world), (Some(0), vec![]));
+    publish(&world);
+    assert_eq!(check(&world), (Some(0), vec![]));
+}
+
+#[test]
+fn a_store_that_is_not_there_is_no_finding() {
+    let world = world();
+    let error = world.cairn(["--json", "fsck"]).exits(10).error_json();
+    assert_eq!((&error["kind"], &error["code"]), (&"no-store".into(), &10.into()));
+}
