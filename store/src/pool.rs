@@ -256,7 +256,9 @@ impl Pool {
     ) -> Result<bool> {
         match self.objects.link(&name_of(id), dir, name) {
             Ok(()) => Ok(true),
-            Err(error) if error.is(Errno::MLINK) => self.link_sibling(dir, name, id, size, observer),
+            Err(error) if error.is(Errno::MLINK) => {
+                self.link_sibling(dir, name, id, size, observer)
+            }
             Err(error) if refuses_links(&error) => Ok(false),
             Err(error) => Err(error),
         }
@@ -625,11 +627,7 @@ fn go_on(observer: &dyn Observer) -> Result<()> {
 }
 
 /// Hashes a file that is open at its beginning and may have holes.
-pub fn hash_file(
-    source: &mut OpenFile,
-    stat: &Stat,
-    observer: &dyn Observer,
-) -> Result<ObjectId> {
+pub fn hash_file(source: &mut OpenFile, stat: &Stat, observer: &dyn Observer) -> Result<ObjectId> {
     stream(source, None, stat, observer)
 }
 
@@ -684,11 +682,7 @@ fn stream(
     Ok(ObjectId::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-fn hash_zeros(
-    hasher: &mut blake3::Hasher,
-    mut count: u64,
-    observer: &dyn Observer,
-) -> Result<()> {
+fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64, observer: &dyn Observer) -> Result<()> {
     const ZEROS: &[u8; 1 << 16] = &[0; 1 << 16];
     while count > 0 {
         go_on(observer)?;

@@ -121,7 +121,8 @@ fn every_reading_command_prints_one_document() {
     }
     assert_eq!(world.json(["log", "-N", "2"])["operations"].as_array().unwrap().len(), 2);
     let of_ref = world.json(["log", "staging/9.7-RC2"]);
-    let numbers: Vec<_> = of_ref["operations"].as_array().unwrap().iter().map(|o| &o["number"]).collect();
+    let numbers: Vec<_> =
+        of_ref["operations"].as_array().unwrap().iter().map(|o| &o["number"]).collect();
     assert_eq!(numbers, [5, 2]);
 
     let files = world.json(["diff", "production/9.7~1", "production/9.7"]);
@@ -264,8 +265,24 @@ fn colour_comes_when_it_is_wanted_and_only_then() {
 fn completions_manual_pages_and_help_cover_every_command() {
     let world = world();
     let commands = [
-        "init", "ingest", "stage", "promote", "rollback", "publish", "lists", "status", "log",
-        "show", "ls", "cat", "diff", "fsck", "config", "demo", "completion", "man",
+        "init",
+        "ingest",
+        "stage",
+        "promote",
+        "rollback",
+        "publish",
+        "lists",
+        "status",
+        "log",
+        "show",
+        "ls",
+        "cat",
+        "diff",
+        "fsck",
+        "config",
+        "demo",
+        "completion",
+        "man",
     ];
     for shell in ["bash", "zsh", "fish"] {
         let text = world.cairn(["completion", shell]).ok().out();
@@ -284,7 +301,10 @@ fn completions_manual_pages_and_help_cover_every_command() {
     world.cairn(["man", dir.to_str().unwrap()]).ok();
     for command in commands {
         let page = fs::read_to_string(dir.join(format!("cairn-{command}.1")));
-        assert!(page.unwrap_or_else(|error| panic!("{command}: {error}")).contains(".TH"), "{command}");
+        assert!(
+            page.unwrap_or_else(|error| panic!("{command}: {error}")).contains(".TH"),
+            "{command}"
+        );
     }
     let help = world.cairn(["--help"]).ok().out();
     assert!(help.contains("Examples:\n  cairn demo"), "{help}");
@@ -302,9 +322,7 @@ fn completions_manual_pages_and_help_cover_every_command() {
 #[test]
 fn a_revision_has_every_form_that_is_documented() {
     let world = twice_published();
-    let snapshot = |rev: &str| {
-        world.json(["show", rev])["snapshot"].as_str().unwrap().to_owned()
-    };
+    let snapshot = |rev: &str| world.json(["show", rev])["snapshot"].as_str().unwrap().to_owned();
     let log = world.json(["log", "production/9.7"]);
     let moves = log["operations"].as_array().unwrap();
     let (new, old) = (&moves[0]["refs"][0]["new"], &moves[1]["refs"][0]["new"]);
@@ -362,7 +380,8 @@ fn ls_cat_and_show_agree_with_what_is_published() {
     let text = world.cairn(["ls", "-R", "production/9.7"]).ok().out();
     assert_eq!(text.lines().count(), rows);
     let below = world.json(["ls", "production/9.7:BaseOS/x86_64/os/Packages"]);
-    let paths: Vec<_> = below["entries"].as_array().unwrap().iter().map(|row| &row["path"]).collect();
+    let paths: Vec<_> =
+        below["entries"].as_array().unwrap().iter().map(|row| &row["path"]).collect();
     assert_eq!(paths[0], "BaseOS/x86_64/os/Packages/b");
 
     let repomd = "BaseOS/x86_64/os/repodata/repomd.xml";

@@ -96,7 +96,10 @@ fn configurations_that_are_missing_or_wrong() {
         (good.replace("[mounts.staging]", "[mounts.staging]\nswop = \"auto\""), ["9:1", "swop"]),
         (good.replace("[store]", "[store]\npath = 1\n[stores]"), ["3:8", "path"]),
         (good.replace("[store]", "[store"), ["2:", "cairn.toml"]),
-        (good.replace("[mounts.production]", "[mounts.production]\nx = 1"), ["12:1", "unknown key \"x\""]),
+        (
+            good.replace("[mounts.production]", "[mounts.production]\nx = 1"),
+            ["12:1", "unknown key \"x\""],
+        ),
     ] {
         world.set_config(&text);
         refused(world.cairn(["status"]), 2, &parts);
@@ -186,7 +189,11 @@ fn names_of_releases_refs_and_revisions_that_lead_nowhere() {
     }
     // What is not there yet says how to make it.
     let run = world.cairn(["stage", "9", "Extras"]);
-    refused(run, 1, &["compose/9/Extras has not been ingested", "hint: run cairn ingest ", "latest-Extras-9"]);
+    refused(
+        run,
+        1,
+        &["compose/9/Extras has not been ingested", "hint: run cairn ingest ", "latest-Extras-9"],
+    );
     assert_eq!(published_state(&world), before);
     assert_eq!(state(&world.places().store.join("log")), store);
 }
@@ -200,7 +207,11 @@ fn deletions_past_the_floor_are_refused_until_they_are_allowed() {
     world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
     let before = published_state(&world);
     let run = world.cairn(["promote", "9", "--delete"]);
-    refused(run, 4, &["production/9.7: ", "files would be deleted, more than the 10%", "--allow-deletes N%"]);
+    refused(
+        run,
+        4,
+        &["production/9.7: ", "files would be deleted, more than the 10%", "--allow-deletes N%"],
+    );
     // A plan says so too, and shows what it is about.
     let plan = world.cairn(["promote", "9", "--delete", "-n"]).exits(4);
     assert!(plan.out().contains("Would be refused: production/9.7: "), "{}", plan.report());
@@ -302,7 +313,8 @@ fn names_and_links_are_kept_as_they_are_and_shown_escaped() {
     for name in &names {
         assert!(shown.iter().any(|found| OsStr::from_bytes(found) == name), "{name:?}");
     }
-    let plan = world.cairn(["rollback", "production/9.7", "--to", "production/9.7", "-n", "-v"]).ok();
+    let plan =
+        world.cairn(["rollback", "production/9.7", "--to", "production/9.7", "-n", "-v"]).ok();
     for text in [
         world.cairn(["ls", "-R", "production/9.7"]).ok().out(),
         world.cairn(["diff", "production/9.7", "production/9.7"]).ok().out(),
@@ -532,7 +544,10 @@ fn a_rollback_to_a_kept_tree_works_on_a_full_disk() {
         assert_ne!(first, second);
         let filler = fill(other.path());
         let report = world.json(["rollback", "production/9.7"]);
-        assert_eq!((&report["views"][0]["source"], &report["views"][0]["swapped"]), (&"kept".into(), &true.into()));
+        assert_eq!(
+            (&report["views"][0]["source"], &report["views"][0]["swapped"]),
+            (&"kept".into(), &true.into())
+        );
         assert_eq!(live(), first, "{swap}");
         fs::remove_file(filler).unwrap();
         world.cairn(["rollback", "production/9.7"]).ok();
@@ -605,8 +620,13 @@ fn content_that_changes_behind_size_and_time_gets_a_later_time_and_is_said() {
 fn a_dry_run_of_any_verb_writes_nothing_at_all() {
     let world = world();
     let everything = |world: &World| {
-        [&world.places().store, &world.places().staging, &world.places().production, &world.places().compose]
-            .map(|place| state(place))
+        [
+            &world.places().store,
+            &world.places().staging,
+            &world.places().production,
+            &world.places().compose,
+        ]
+        .map(|place| state(place))
     };
     small().write(&world.places().compose).unwrap();
     let before = everything(&world);
@@ -638,7 +658,11 @@ fn a_dry_run_of_any_verb_writes_nothing_at_all() {
     // And with something behind.
     small_update().write(&world.places().compose).unwrap();
     publish(&world);
-    small().repo("BaseOS", "x86_64").package("nano", "1-1").write(&world.places().compose.join("x")).unwrap();
+    small()
+        .repo("BaseOS", "x86_64")
+        .package("nano", "1-1")
+        .write(&world.places().compose.join("x"))
+        .unwrap();
     let third = world.places().compose.join("x/9/latest-Rocky-9");
     dry(&["ingest", third.to_str().unwrap()]);
     world.cairn(["ingest", third.to_str().unwrap()]).ok();
@@ -721,7 +745,11 @@ fn what_others_put_at_a_view_s_path_is_never_replaced() {
     let stage = ["stage", "9", "Rocky", "--delete"];
     fs::create_dir_all(&path).unwrap();
     fs::write(path.join("by-hand"), "precious").unwrap();
-    refused(world.cairn(stage), 4, &[path.to_str().unwrap(), "was not published by cairn", "hint: move it away"]);
+    refused(
+        world.cairn(stage),
+        4,
+        &[path.to_str().unwrap(), "was not published by cairn", "hint: move it away"],
+    );
     assert_eq!(fs::read_to_string(path.join("by-hand")).unwrap(), "precious");
     fs::remove_dir_all(&path).unwrap();
     std::os::unix::fs::symlink("/etc", &path).unwrap();
