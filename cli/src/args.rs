@@ -164,8 +164,8 @@ pub struct IngestArgs {
     /// Hard-link files into the store instead of copying: the compose must never change.
     #[arg(long)]
     pub link: bool,
-    /// Read every file whose change time moved, instead of knowing it by its first and last bytes.
-    #[arg(long, conflicts_with = "link")]
+    /// Read every file, whatever is known of it; puts back what the store has lost.
+    #[arg(long)]
     pub reread: bool,
     /// Take a compose whose STATUS is not FINISHED.
     #[arg(long)]
@@ -314,7 +314,7 @@ pub struct DiffArgs {
 
 #[derive(Debug, Args)]
 pub struct FsckArgs {
-    /// Names, sizes, modes and inodes; the default.
+    /// The log, the packs, the size of every object, every live path; the default.
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
     /// Every hash of every object too.

@@ -146,7 +146,9 @@ fn classify_store(error: &StoreError) -> (u8, &'static str, Option<String>) {
         StoreError::MissingObject { .. } => (
             13,
             "missing-object",
-            hint("run cairn fsck --full; ingest the compose again to restore it"),
+            hint(
+                "run cairn fsck --full; cairn ingest --reread of a compose that has it puts it back",
+            ),
         ),
         StoreError::Stale { .. } => (4, "stale", hint("look at the plan again and repeat")),
         StoreError::UnknownRef(_) => (

@@ -20,7 +20,7 @@ use crate::pack::{Listing, NodeId, Place};
 use crate::refs::RefName;
 
 /// Bumped when a table changes its shape: an index of another version is rebuilt.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// How much of the index redb may keep in memory, in bytes.
 const CACHE: usize = 16 << 20;
 

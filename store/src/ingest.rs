@@ -44,13 +44,14 @@ pub enum Placement {
     Link,
 }
 
-/// When a file need not be read although its change time moved.
+/// When a file need not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recognise {
-    /// When inode, size and modification time are as known and its first and last bytes too.
+    /// When inode, size, modification and change time are as known; when only the change time
+    /// moved, if its first and last bytes are as known too.
     #[default]
     BySample,
-    /// Never: it is read.
+    /// Never: every file is read, and what the pool has lost is put back.
     Never,
 }
 
@@ -222,6 +223,9 @@ impl Store {
     ) -> Result<(HashMap<InodeKey, ObjectId>, Vec<(&'a RelPath, Vec<Unknown<'a>>)>)> {
         let inodes = self.index().view()?.inodes()?;
         let knows = |file: &FoundFile| {
+            if how.recognise == Recognise::Never {
+                return Ok(None);
+            }
             let known = inodes.get(file.inode.dev, file.inode.ino)?;
             Ok(known.filter(|known| {
                 known.size == file.size
@@ -269,7 +273,10 @@ impl Store {
 impl How {
     /// Returns whether a moved change time may be looked past.
     fn may_recognise(self) -> bool {
-        self.placement == Placement::Link || self.recognise == Recognise::BySample
+        match self.recognise {
+            Recognise::BySample => true,
+            Recognise::Never => false,
+        }
     }
 }
 

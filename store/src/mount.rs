@@ -125,8 +125,20 @@ impl Mount {
         if let Some(marker) = &before {
             check_marker(spec, marker, store)?;
         }
+        for name in pool.names()?.iter().filter(|name| name.starts_with(b"probe-")) {
+            pool.remove_all(name)?;
+        }
         let capabilities = probe(&pool)?;
         let strategy = choose(spec, &capabilities)?;
+        if let Some(before) = &before
+            && before.strategy != strategy
+            && has_views(&pool)?
+        {
+            return Err(spec.fail(format!(
+                "its views were published by {}, and {strategy} cannot take them over",
+                before.strategy
+            )));
+        }
         // Others may pass through to a tree whose link they followed, and read nothing here.
         pool.set_mode(0o711)?;
         pool.make_dir(b"views", 0o711)?;
@@ -162,6 +174,10 @@ impl Mount {
             return Err(spec.fail("its marker is missing; is the file system mounted?"));
         };
         check_marker(spec, &marker, store)?;
+        // A pool beside the mount is there even when the mount is not.
+        if pool.stat_self()?.dev != root.stat_self()?.dev {
+            return Err(spec.fail("its pool is on another file system; is it mounted?"));
+        }
         Self::with_marker(spec, root, pool, marker)
     }
 
@@ -241,6 +257,13 @@ fn check_marker(spec: &MountSpec, marker: &Marker, store: &str) -> Result<()> {
         return Err(spec.fail(format!("the mount {:?} is mounted there", marker.name)));
     }
     Ok(())
+}
+
+fn has_views(pool: &Dir) -> Result<bool> {
+    match pool.try_stat(b"views")? {
+        Some(_) => Ok(!pool.dir(b"views")?.names()?.is_empty()),
+        None => Ok(false),
+    }
 }
 
 fn choose(spec: &MountSpec, can: &Capabilities) -> Result<Strategy> {

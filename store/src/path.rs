@@ -1,6 +1,6 @@
 //! Names and paths as the file system knows them: bytes, checked once at the border.
 //!
-//! A [`Name`] is one component, a [`RelPath`] a sequence of them. Neither can hold `..`, an
+//! A [`RelPath`] is a sequence of checked names. It cannot hold `..`, an
 //! absolute path or a NUL, so code that has one need not check again. Bytes that are not UTF-8
 //! are kept; [`RelPath`]'s `Display` escapes what would confuse a terminal or a line-based reader.
 

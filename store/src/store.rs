@@ -122,6 +122,11 @@ impl Store {
         };
         let block = read_superblock(&root.path_of(SUPERBLOCK), &text)?;
         let (log, packs) = (Log::new(root.dir(b"log")?), Packs::new(root.dir(b"packs")?));
+        // Locks hold nothing, so a store that was restored without them is whole.
+        root.make_dir(b"locks", 0o750).or_else(|error| match root.try_stat(b"locks") {
+            Ok(Some(_)) => Ok(false),
+            _ => Err(error),
+        })?;
         let locks = root.dir(b"locks")?;
         let mut notes = Vec::new();
         let index = open_index(&root, &locks, &log, &packs, &session, &mut notes)?;

@@ -155,8 +155,9 @@ pub struct Settled {
 /// Gives every path of `new` the time that readers must see after `old`.
 ///
 /// A path whose content did not change keeps the time that it had, so that the same bytes are the
-/// same tree. A file whose content changed while size and time stayed equal gets a later time,
-/// because rsync compares nothing else and would never send it.
+/// same tree. A file whose content changed while its size stayed equal gets a later time than it
+/// had, because rsync compares nothing else: an equal time it would never send, and an older one
+/// might be what a mirror had that missed the content between.
 pub fn settle_times(draft: &Draft<'_>, old: &DirEntry, new: &DirEntry) -> Result<Settled> {
     let mut moved = Vec::new();
     let root = settle_dir(draft, old, new, &RelPath::ROOT, &mut moved)?;
@@ -187,7 +188,7 @@ fn settle_dir(
                 let mut file = *b;
                 if a.object == b.object && a.mode == b.mode {
                     file.mtime = a.mtime;
-                } else if a.object != b.object && a.size == b.size && a.mtime.secs == b.mtime.secs {
+                } else if a.object != b.object && a.size == b.size && b.mtime.secs <= a.mtime.secs {
                     file.mtime = Time { secs: a.mtime.secs + 1, nanos: 0 };
                     moved.push(path.join(name));
                 }
@@ -360,7 +361,7 @@ pub(crate) mod tests {
             for (path, (content, secs)) in &b {
                 let expected = match a.get(path) {
                     Some((before, time)) if before == content => *time,
-                    Some((_, time)) if time == secs => secs + 1,
+                    Some((_, time)) if secs <= time => time + 1,
                     _ => *secs,
                 };
                 prop_assert_eq!(found[path], (*content, expected), "{}", path);

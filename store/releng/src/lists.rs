@@ -98,7 +98,7 @@ pub fn write(
 /// `roots` are all of them nevertheless, because no list names another.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_selected(
     store: &Store,
     mount: &Mount,

@@ -1,5 +1,7 @@
 //! A site: the configuration and the store that it names, ready for a verb.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,9 +54,7 @@ impl Site {
         let name = path.file_name();
         repodata
             || name.windows(8).any(|part| part == b"CHECKSUM")
-            || self.never_link.is_match(Path::new(std::ffi::OsStr::new(
-                std::str::from_utf8(name).unwrap_or_default(),
-            )))
+            || self.never_link.is_match(Path::new(OsStr::from_bytes(name)))
     }
 
     /// Returns where a ref is published, if it is.

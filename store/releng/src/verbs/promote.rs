@@ -53,6 +53,14 @@ pub fn promote(
         Some(writer) => site.recover(writer, observer)?,
         None => site.store.notes().to_vec(),
     };
+    // A safeguard that is configured and does nothing must not look like one that passed.
+    if !site.config.gates.is_empty() {
+        let gates: Vec<&str> = site.config.gates.keys().map(String::as_str).collect();
+        report.notes.push(format!(
+            "The gates of the configuration ([gate.{}]) are not run by this version.",
+            gates.join("], [gate.")
+        ));
+    }
     let draft = Draft::new(&site.store);
     let mut moves = Vec::new();
     for (staging, name) in pairs {
