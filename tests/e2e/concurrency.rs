@@ -379,7 +379,9 @@ fn an_index_is_derived_and_may_be_lost_damaged_old_or_of_another_store() {
     for byte in flipped.iter_mut().step_by(997) {
         *byte ^= 0x55;
     }
-    let damages: [(&str, Option<Vec<u8>>, Option<&str>); 8] = [
+    /// What it is called, what the file becomes, and what the next command says.
+    type Damage<'a> = (&'a str, Option<Vec<u8>>, Option<&'a str>);
+    let damages: [Damage<'_>; 8] = [
         ("removed", None, Some("The index was missing; it was rebuilt from 6 operations.")),
         ("empty", Some(Vec::new()), Some("The index was ")),
         ("half of it", Some(sound[..sound.len() / 2].to_vec()), Some("The index was damaged")),

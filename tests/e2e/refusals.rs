@@ -246,7 +246,7 @@ fn composes_that_are_unfinished_empty_or_nothing() {
     refused(ingest(&world, &empty), 1, &["empty: it is empty; is the file system mounted?"]);
     let missing = root.join("missing");
     refused(ingest(&world, &missing), 1, &["missing", "No such file"]);
-    refused(ingest(&world, &world.config().to_owned()), 1, &["cairn.toml", "Not a directory"]);
+    refused(ingest(&world, world.config()), 1, &["cairn.toml", "Not a directory"]);
     let run = world.cairn(["ingest", plain(&world, "nameless").to_str().unwrap()]);
     refused(run, 2, &["nameless", "which ref", "--as compose/9/Rocky"]);
     no_leftovers(&world, "after refused composes");
