@@ -322,8 +322,10 @@ fn removed_files_stay_reachable_for_their_grace_and_nobody_names_them() {
         publish(&world, &first);
         let back = contents(&world.staging("mirror/pub/rocky/9.7-RC2"));
         assert_same(&with_leftovers(&new, &back), &contents(&live));
+        // Content that replaces other content of its size never gets an older time again.
         publish(&world, &second);
-        assert_same(&with_leftovers(&old, &new), &contents(&live));
+        let again = contents(&world.staging("mirror/pub/rocky/9.7-RC2"));
+        assert_same(&with_leftovers(&back, &again), &contents(&live));
         // A rollback needs nothing, so it takes no more than is there.
         world.cairn(["rollback", "production/9.7"]).ok();
         world.cairn(["fsck", "--full"]).ok();
@@ -395,7 +397,10 @@ fn rsync_takes_an_equal_tree_from_what_is_published() {
     let source = format!("{}/mirror/", world.places().production.display());
     rsync(["-aH", "--delete", &source, mirror.to_str().unwrap()]).unwrap().ok();
     let published = world.production("mirror");
-    assert_eq!(treecmp::compare_with(&published, &mirror, &everything()), []);
+    // Lists of equal content are links of one file, and rsync makes links after it has dated the
+    // directory: the times of directories are its own here.
+    let options = treecmp::Options { mtime: treecmp::On::Files, ..everything() };
+    assert_eq!(treecmp::compare_with(&published, &mirror, &options), []);
 }
 
 fn update_or_back(world: &World) {
