@@ -1,12 +1,12 @@
 //! Promote: what is staged becomes production, for one release or several at once.
 
-use cairn_store::diff::Changed;
+use cairn_store::diff::diff;
 use cairn_store::progress::Observer;
 use cairn_store::publish::Intent;
 use cairn_store::refs::RefName;
 use cairn_store::snapshot::Origin;
 use cairn_store::transform::{overlay, settle_times};
-use cairn_store::tree::{DirEntry, Draft};
+use cairn_store::tree::{DirEntry, Draft, Entry};
 
 use super::Merge;
 use super::moves::{Destination, Move, Moves, ref_name};
@@ -104,6 +104,9 @@ pub fn promote(
 }
 
 /// The deletion floor: a half-mounted or emptied staging must not empty production.
+///
+/// Metadata does not count: its files are named after their checksums, so every update replaces
+/// them, and a small repo would always be over the floor.
 fn check_deletes(
     site: &Site,
     draft: &Draft<'_>,
@@ -117,7 +120,15 @@ fn check_deletes(
         None => None,
     };
     let Some(floor) = allowed.or(configured) else { return Ok(()) };
-    let removed = Changed::between(draft, Some(old), Some(new))?.files_removed;
+    let mut removed = 0;
+    diff(draft, Some(old), Some(new), &mut |change| {
+        let in_repodata = change.path.split_last().is_some_and(|(d, _)| is_repodata(d.file_name()));
+        let is_file = !matches!(change.old, Some(Entry::Dir(_)));
+        if change.new.is_none() && is_file && !in_repodata {
+            removed += 1;
+        }
+        Ok(())
+    })?;
     if floor.is_exceeded(removed, old.files) {
         return Err(Error::Refused {
             name: name.to_string(),
