@@ -123,17 +123,50 @@ impl Changed {
     }
 
     /// Counts what differs between two trees.
+    ///
+    /// A directory that appears or disappears is counted by its sums, without a look inside.
     pub fn between(
         nodes: &dyn Nodes,
         old: Option<&DirEntry>,
         new: Option<&DirEntry>,
     ) -> Result<Self> {
         let mut changed = Self::default();
-        diff(nodes, old, new, &mut |change| {
-            changed.count(&change);
-            Ok(())
-        })?;
+        changed.count_below(nodes, old, new)?;
         Ok(changed)
+    }
+
+    fn count_below(
+        &mut self,
+        nodes: &dyn Nodes,
+        old: Option<&DirEntry>,
+        new: Option<&DirEntry>,
+    ) -> Result<()> {
+        let (Some(a), Some(b)) = (old, new) else {
+            self.files_removed += old.map_or(0, |dir| dir.files);
+            self.bytes_removed += old.map_or(0, |dir| dir.bytes);
+            self.files_added += new.map_or(0, |dir| dir.files);
+            self.bytes_added += new.map_or(0, |dir| dir.bytes);
+            return Ok(());
+        };
+        if a.tree == b.tree {
+            return Ok(());
+        }
+        let (before, after) = (nodes.tree(&a.tree)?, nodes.tree(&b.tree)?);
+        for pair in merge(before.entries(), after.entries()) {
+            let (name, a, b) = match pair {
+                Pair::Left(name, a) => (name, Some(a), None),
+                Pair::Right(name, b) => (name, None, Some(b)),
+                Pair::Both(_, a, b) if a == b => continue,
+                Pair::Both(name, a, b) => (name, Some(a), Some(b)),
+            };
+            let dirs = (a.and_then(Entry::as_dir), b.and_then(Entry::as_dir));
+            if dirs.0.is_some() || dirs.1.is_some() {
+                self.count_below(nodes, dirs.0, dirs.1)?;
+            }
+            let path = RelPath::ROOT.join(name);
+            self.count(&Change { path, old: a.cloned(), new: b.cloned() });
+        }
+        Ok(())
     }
 
     /// Adds another count.
@@ -148,5 +181,48 @@ impl Changed {
     /// Returns whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.files_added + self.files_changed + self.files_removed == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Time;
+    use crate::id::ObjectId;
+    use crate::transform::graft;
+    use crate::tree::tests::NoNodes;
+    use crate::tree::{Draft, FileEntry};
+
+    fn tree(draft: &Draft<'_>, files: &[(&str, u64)]) -> DirEntry {
+        let mut root = draft.empty(0o755, Time::default());
+        for (path, size) in files {
+            let object = ObjectId::of(&size.to_le_bytes());
+            let (size, mtime) = (*size, Time::default());
+            let file = Entry::File(FileEntry { object, size, mode: 0o644, mtime });
+            root = graft(draft, &root, &RelPath::new(path).unwrap(), Some(file)).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn sums_agree_with_a_count_of_every_path() {
+        let draft = Draft::new(&NoNodes);
+        let trees = [
+            tree(&draft, &[]),
+            tree(&draft, &[("a/b/x", 1), ("a/b/y", 2), ("c", 4)]),
+            tree(&draft, &[("a/b/x", 8), ("d/e/z", 16), ("c/now/a/directory", 32)]),
+            tree(&draft, &[("a", 64), ("c", 4)]),
+        ];
+        for old in &trees {
+            for new in &trees {
+                let mut counted = Changed::default();
+                diff(&draft, Some(old), Some(new), &mut |change| {
+                    counted.count(&change);
+                    Ok(())
+                })
+                .unwrap();
+                assert_eq!(Changed::between(&draft, Some(old), Some(new)).unwrap(), counted);
+            }
+        }
     }
 }

@@ -244,7 +244,8 @@ impl Store {
                 files.map(|(name, file)| Ok((&**name, file, knows(file)?))).collect()
             })
             .collect::<Result<Vec<Vec<_>>>>()?;
-        let mut objects = HashMap::new();
+        let files = answers.iter().map(Vec::len).sum();
+        let mut objects = HashMap::with_capacity(files);
         let mut claimed = HashSet::new();
         let mut unknown = Vec::new();
         for ((path, _), answers) in dirs.iter().zip(answers) {
@@ -557,6 +558,16 @@ fn make_tree(
     dir: &FoundDir,
     objects: &HashMap<InodeKey, ObjectId>,
 ) -> Result<DirEntry> {
+    let below: Vec<_> = dir
+        .entries
+        .iter()
+        .filter_map(|(_, found)| match found {
+            Found::Dir(child) => Some(child),
+            Found::File(_) | Found::Symlink(_) => None,
+        })
+        .collect();
+    let made = below.into_par_iter().map(|child| make_tree(draft, child, objects));
+    let mut made = made.collect::<Result<Vec<_>>>()?.into_iter();
     let mut entries = Vec::with_capacity(dir.entries.len());
     for (name, found) in &dir.entries {
         let entry = match found {
@@ -565,7 +576,7 @@ fn make_tree(
                 let (size, mode, mtime) = (file.size, file.mode, file.mtime);
                 Entry::File(FileEntry { object, size, mode, mtime })
             }
-            Found::Dir(child) => Entry::Dir(make_tree(draft, child, objects)?),
+            Found::Dir(_) => Entry::Dir(made.next().expect("every directory was made")),
             Found::Symlink(link) => Entry::Symlink(link.clone()),
         };
         entries.push((name.clone(), entry));
