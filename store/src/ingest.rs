@@ -174,7 +174,9 @@ impl Store {
                 bytes_read += inode.size;
             }
             objects.insert(InodeKey { dev: inode.dev, ino: inode.ino }, inode.object);
-            if may_remember(&inode, started, placement) {
+            // A file that was known by its sample is not written again: the next compose links it
+            // once more and moves its change time anyway.
+            if was_read && may_remember(&inode, started, placement) {
                 inodes.push(inode);
             }
         }
