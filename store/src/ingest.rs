@@ -122,9 +122,9 @@ struct InodeKey {
 /// A file that must be opened: the first name that leads to its inode.
 struct Unknown<'a> {
     name: &'a [u8],
-    file: FoundFile,
+    file: &'a FoundFile,
     /// What it is if its sample is still the same.
-    known: Option<Inode>,
+    known: Option<Box<Inode>>,
 }
 
 /// How many bytes at each end of a file make its sample: an RPM's lead and signature, which cover
@@ -229,7 +229,8 @@ impl Store {
                 return Ok(None);
             }
             let known = inodes.get(file.inode.dev, file.inode.ino)?;
-            Ok(known.filter(|known| {
+            // Boxed, because there are millions of questions and few such answers at a time.
+            Ok(known.map(Box::new).filter(|known| {
                 known.size == file.size
                     && known.mtime == file.mtime
                     && known.pool == pool.tag()
@@ -260,7 +261,7 @@ impl Store {
                         objects.insert(file.inode, known.object);
                     }
                     known if claimed.insert(file.inode) => {
-                        files.push(Unknown { name, file: *file, known });
+                        files.push(Unknown { name, file, known });
                     }
                     _ => {}
                 }
@@ -424,10 +425,10 @@ impl Reader<'_> {
         }
         let mut open = dir.open_file(unknown.name)?;
         let before = open.stat()?;
-        unchanged(&open, &unknown.file, &before)?;
+        unchanged(&open, unknown.file, &before)?;
         let sample = sample(&open, before.size)?;
-        if let Some(known) = unknown.known.filter(|known| known.sample == sample) {
-            return Ok((Inode { ctime: before.ctime, ..known }, false));
+        if let Some(known) = unknown.known.as_deref().filter(|known| known.sample == sample) {
+            return Ok((Inode { ctime: before.ctime, ..*known }, false));
         }
         let object = match (self.placement, before.size) {
             (Placement::Copy, 0..=SMALL) => self.small(&mut open, &before, buffer)?,
@@ -438,11 +439,11 @@ impl Reader<'_> {
         };
         let after = open.stat()?;
         match self.placement {
-            Placement::Copy => unchanged(&open, &unknown.file, &after)?,
+            Placement::Copy => unchanged(&open, unknown.file, &after)?,
             // Our own link moved the change time; the rest must be as it was.
             Placement::Link => {
                 let ctime = after.ctime;
-                unchanged(&open, &FoundFile { ctime, ..unknown.file }, &after)?;
+                unchanged(&open, &FoundFile { ctime, ..*unknown.file }, &after)?;
             }
         }
         self.observer.advance(1, before.size);

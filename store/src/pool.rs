@@ -324,8 +324,8 @@ pub struct Batch<'p> {
     sync: Dir,
     token: String,
     marker: Mutex<Option<OpenFile>>,
-    /// Objects of this batch by temporary name; none for those that were linked at once.
-    placed: Mutex<Vec<(ObjectId, Vec<u8>, Where)>>,
+    /// Objects of this batch that have no name yet, and where they are.
+    placed: Mutex<Vec<(ObjectId, Where)>>,
     claimed: Mutex<HashSet<ObjectId>>,
     counter: AtomicU64,
     wrote: AtomicBool,
@@ -333,8 +333,10 @@ pub struct Batch<'p> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Where {
+    /// Beside its name to be.
     Objects,
-    Tmp,
+    /// In the pool's directory for temporary files, under this number.
+    Tmp(u64),
 }
 
 impl<'p> Batch<'p> {
@@ -385,7 +387,7 @@ impl<'p> Batch<'p> {
         self.announce()?;
         let temp = self.temp_name(&id);
         let mut file = self.pool.objects.create(&temp)?;
-        self.note(id, temp, Where::Objects);
+        self.note(id, Where::Objects);
         file.write_all(bytes)?;
         self.pool.finish(&file, meta)?;
         fault::hit(CrashPoint::ObjectWritten);
@@ -402,7 +404,7 @@ impl<'p> Batch<'p> {
     ) -> Result<ObjectId> {
         self.announce()?;
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        let temp = format!("{}-{number}", self.token).into_bytes();
+        let temp = self.numbered_name(number);
         let mut file = self.pool.tmp.create(&temp)?;
         let cloned = self.pool.reflinks
             && self.pool.mode != LinkMode::Copy
@@ -422,7 +424,7 @@ impl<'p> Batch<'p> {
         match result {
             Ok((id, true)) => {
                 self.pool.finish(&file, meta)?;
-                self.note(id, temp, Where::Tmp);
+                self.note(id, Where::Tmp(number));
                 fault::hit(CrashPoint::ObjectWritten);
                 Ok(id)
             }
@@ -453,7 +455,7 @@ impl<'p> Batch<'p> {
         let temp = self.temp_name(&id);
         match dir.link(name, &self.pool.objects, &temp) {
             Ok(()) => {
-                self.note(id, temp, Where::Objects);
+                self.note(id, Where::Objects);
                 fault::hit(CrashPoint::ObjectWritten);
                 Ok(true)
             }
@@ -501,7 +503,7 @@ impl<'p> Batch<'p> {
         self.announce()?;
         let temp = self.temp_name(&file.object);
         let mut target = self.pool.objects.create(&temp)?;
-        self.note(file.object, temp, Where::Objects);
+        self.note(file.object, Where::Objects);
         let source = from.open_object(&file.object)?;
         let reflinked = self.pool.reflinks
             && self.pool.mode != LinkMode::Copy
@@ -530,12 +532,9 @@ impl<'p> Batch<'p> {
         // By name, so that two threads seldom work in one directory.
         placed.sort_unstable_by_key(|(id, ..)| *id);
         let named = placed.par_chunks(256).try_for_each(|chunk| {
-            chunk.iter().try_for_each(|(id, temp, place)| {
-                let from = match place {
-                    Where::Objects => &self.pool.objects,
-                    Where::Tmp => &self.pool.tmp,
-                };
-                enter(from, temp, &self.pool.objects, &name_of(id))?;
+            chunk.iter().try_for_each(|(id, place)| {
+                let (from, temp) = self.temp(id, *place);
+                enter(from, &temp, &self.pool.objects, &name_of(id))?;
                 fault::hit(CrashPoint::ObjectNamed);
                 Ok::<_, Error>(())
             })
@@ -556,19 +555,30 @@ impl<'p> Batch<'p> {
         format!("{}/.{}-{}", &name[..2], self.token, &name[2..]).into_bytes()
     }
 
-    fn note(&self, id: ObjectId, temp: Vec<u8>, place: Where) {
-        locked(&self.placed).push((id, temp, place));
+    fn numbered_name(&self, number: u64) -> Vec<u8> {
+        format!("{}-{number}", self.token).into_bytes()
+    }
+
+    /// Returns where an object waits for its name. Made again from its parts: a batch may hold
+    /// millions.
+    fn temp(&self, id: &ObjectId, place: Where) -> (&Dir, Vec<u8>) {
+        match place {
+            Where::Objects => (&self.pool.objects, self.temp_name(id)),
+            Where::Tmp(number) => (&self.pool.tmp, self.numbered_name(number)),
+        }
+    }
+
+    fn note(&self, id: ObjectId, place: Where) {
+        locked(&self.placed).push((id, place));
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         // What a commit has named is no longer in the list; errors leave files for recovery.
-        for (_, temp, place) in locked(&self.placed).drain(..) {
-            let _ = match place {
-                Where::Objects => self.pool.objects.remove_if_there(&temp),
-                Where::Tmp => self.pool.tmp.remove_if_there(&temp),
-            };
+        for (id, place) in std::mem::take(&mut *locked(&self.placed)) {
+            let (dir, temp) = self.temp(&id, place);
+            let _ = dir.remove_if_there(&temp);
         }
         if locked(&self.marker).is_some() {
             let _ = self.pool.tmp.remove_if_there(format!("batch-{}", self.token).as_bytes());
