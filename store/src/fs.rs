@@ -6,6 +6,8 @@
 //! Durability: [`Dir::sync`] for one directory, [`Dir::sync_filesystem`] for a batch. The handle
 //! for the latter must be open before the batch's first write, because the kernel reports a
 //! write-back error only to descriptors that existed when it happened.
+//!
+//! It is long because it is the only one: a flat list of system calls, each a few lines.
 
 #![expect(
     clippy::disallowed_methods,

@@ -6,6 +6,9 @@
 //! then another sync. A crash leaves temporary files (removed by the next command) or whole
 //! objects, never half of one under its name. Links out of the pool share an inode only where
 //! content, mode, time and owner are equal; otherwise the path gets an inode of its own.
+//!
+//! The ways in and the ways out stand in one long file, because both rest on the same few rules
+//! of when bytes, names and inodes are what they seem.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
