@@ -178,16 +178,6 @@ impl Dir {
         Ok(dir)
     }
 
-    /// Opens a directory some levels below and creates what is missing, with mode 0755.
-    pub fn make_dir_at(&self, path: &RelPath) -> Result<Dir> {
-        let mut dir = self.try_clone()?;
-        for name in path.names() {
-            dir.make_dir(name, 0o755)?;
-            dir = dir.dir(name)?;
-        }
-        Ok(dir)
-    }
-
     /// Duplicates the handle.
     pub fn try_clone(&self) -> Result<Dir> {
         let fd = self.fd.try_clone().map_err(|source| Error::Io {

@@ -127,8 +127,8 @@ struct Unknown<'a> {
     known: Option<Box<Inode>>,
 }
 
-/// How many bytes at each end of a file make its sample: an RPM's lead and signature, which cover
-/// the rest of it, and a tail for everything else.
+/// How many bytes at each end of a file make its sample. Signed and packed formats begin with what
+/// covers all the rest of them; the tail is for the others.
 const SAMPLE: usize = 2048;
 
 impl Store {

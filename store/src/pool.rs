@@ -227,13 +227,11 @@ impl Pool {
             return Ok(Placed::Hardlink);
         }
         let source = self.open_object(&file.object)?;
-        let target = dir.create(name)?;
-        let may_reflink = self.reflinks && self.mode != LinkMode::Copy;
-        if may_reflink && target.reflink_from(&source).is_ok() {
+        let mut target = dir.create(name)?;
+        if self.reflinks() && target.reflink_from(&source).is_ok() {
             self.finish(&target, meta)?;
             return Ok(Placed::Reflink);
         }
-        let mut target = target;
         copy_verified(source, &mut target, &file.object, file.size, observer)?;
         self.finish(&target, meta)?;
         Ok(Placed::Copy)
@@ -409,9 +407,7 @@ impl<'p> Batch<'p> {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let temp = self.numbered_name(number);
         let mut file = self.pool.tmp.create(&temp)?;
-        let cloned = self.pool.reflinks
-            && self.pool.mode != LinkMode::Copy
-            && file.reflink_from(source).is_ok();
+        let cloned = self.pool.reflinks() && file.reflink_from(source).is_ok();
         let result = if cloned {
             // The clone is ours alone, so mapping it is sound whatever happens to the source.
             let length = file.stat()?.size;
@@ -508,9 +504,7 @@ impl<'p> Batch<'p> {
         let mut target = self.pool.objects.create(&temp)?;
         self.note(file.object, Where::Objects);
         let source = from.open_object(&file.object)?;
-        let reflinked = self.pool.reflinks
-            && self.pool.mode != LinkMode::Copy
-            && target.reflink_from(&source).is_ok();
+        let reflinked = self.pool.reflinks() && target.reflink_from(&source).is_ok();
         if !reflinked {
             copy_verified(source, &mut target, &file.object, file.size, observer)?;
         }

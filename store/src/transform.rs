@@ -133,6 +133,8 @@ fn graft_names(
     } else {
         let below = match tree.get(name) {
             Some(Entry::Dir(child)) => *child,
+            // Nothing is there to remove.
+            _ if entry.is_none() => return Ok(*dir),
             _ => draft.empty(0o755, dir.mtime),
         };
         Some(Entry::Dir(graft_names(draft, &below, rest, entry)?))
@@ -378,6 +380,16 @@ pub(crate) mod tests {
         let old = build(&draft, &[("a/x".to_owned(), (1, 5)), ("b/y".to_owned(), (2, 5))].into());
         let new = build(&draft, &[("a/x".to_owned(), (1, 9)), ("b/y".to_owned(), (2, 9))].into());
         assert_eq!(settle_times(&draft, &old, &new).unwrap().root, old);
+    }
+
+    #[test]
+    fn removing_what_is_not_there_changes_nothing() {
+        let draft = Draft::new(&NoNodes);
+        let root = build(&draft, &[("a/x".to_owned(), (1, 1))].into());
+        for path in ["b/c/d", "a/y", "a/x/z"] {
+            let path = RelPath::new(path).unwrap();
+            assert_eq!(graft(&draft, &root, &path, None).unwrap(), root, "{path}");
+        }
     }
 
     #[test]
