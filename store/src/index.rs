@@ -407,10 +407,22 @@ impl View {
         Ok(Inodes { table: self.txn.open_table(INODES).map_err(damaged)? })
     }
 
-    /// Returns a digest of an object, if it was ever computed.
-    pub fn digest(&self, object: &ObjectId, name: &str) -> Result<Option<Vec<u8>>> {
-        let table = self.txn.open_table(DIGESTS).map_err(damaged)?;
-        let found = table.get((object.as_bytes(), name)).map_err(damaged)?;
+    /// Returns a reader of the digests of one name.
+    pub fn digests(&self, name: &'static str) -> Result<Digests> {
+        Ok(Digests { table: self.txn.open_table(DIGESTS).map_err(damaged)?, name })
+    }
+}
+
+/// The digests of one name, open for many questions.
+pub struct Digests {
+    table: redb::ReadOnlyTable<(&'static [u8; 32], &'static str), &'static [u8]>,
+    name: &'static str,
+}
+
+impl Digests {
+    /// Returns the digest of an object, if it was ever computed.
+    pub fn get(&self, object: &ObjectId) -> Result<Option<Vec<u8>>> {
+        let found = self.table.get((object.as_bytes(), self.name)).map_err(damaged)?;
         Ok(found.map(|value| value.value().to_vec()))
     }
 }

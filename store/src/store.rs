@@ -22,9 +22,10 @@ use crate::log::{Append, Head, Log, Operation, RefEdit};
 use crate::mount::{Mount, MountSpec};
 use crate::pack::{Listing, NodeId, PackWriter, Packs};
 use crate::path::RelPath;
+use crate::pool::{Batch, Meta, Pool, Sync};
 use crate::refs::{RefName, Rev};
 use crate::snapshot::Snapshot;
-use crate::tree::{Draft, Entry, Nodes, Tree, lookup};
+use crate::tree::{Draft, Entry, Fresh, Nodes, Tree, lookup};
 
 const SUPERBLOCK: &[u8] = b"format";
 const INDEX: &str = "index.redb";
@@ -403,6 +404,16 @@ impl<'s> Writer<'s> {
     /// Returns the store.
     pub fn store(&self) -> &'s Store {
         self.store
+    }
+
+    /// Brings the files that a draft holds into a pool; when this returns they are on disk there.
+    pub fn bring_in(&self, draft: &Draft<'_>, pool: &Pool) -> Result<()> {
+        let batch = Batch::new(pool)?;
+        for Fresh { entry, bytes } in &draft.contents() {
+            let meta = Meta { mode: entry.mode, mtime: entry.mtime };
+            batch.place_bytes(entry.object, bytes, meta)?;
+        }
+        batch.commit(Sync::Now)
     }
 
     /// Writes the packs that the proposal needs, so that later steps can rely on them.

@@ -5,7 +5,7 @@
 //! whole subtrees compare in one step. Each directory entry carries how many files and bytes are
 //! below it; a release's size is known without walking it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result, shown};
@@ -294,17 +294,48 @@ pub trait Nodes: Sync {
 
 /// Trees that are being made, in memory, on top of trees that are stored.
 ///
-/// Transforms write here; a commit takes what the final snapshot needs and leaves the rest.
+/// Transforms write here; a commit takes what the final snapshot needs and leaves the rest. Files
+/// that a transform makes, such as metadata and signatures, wait here too until a writer brings
+/// them into a pool, so that a plan needs no disk.
 pub struct Draft<'a> {
     base: &'a dyn Nodes,
     /// Canonical bytes only: a decoded tree takes twice the memory and is cheap to make again.
     fresh: Mutex<HashMap<TreeId, Arc<[u8]>>>,
+    contents: Mutex<BTreeMap<ObjectId, Fresh>>,
+}
+
+/// A file's content that no pool has yet.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    /// The entry that it was made for.
+    pub entry: FileEntry,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
 }
 
 impl<'a> Draft<'a> {
     /// Starts with what `base` has.
     pub fn new(base: &'a dyn Nodes) -> Self {
-        Self { base, fresh: Mutex::default() }
+        Self { base, fresh: Mutex::default(), contents: Mutex::default() }
+    }
+
+    /// Adds a file's content and returns an entry for it.
+    pub fn put_file(&self, bytes: Vec<u8>, mode: u32, mtime: Time) -> FileEntry {
+        let (object, size) = (ObjectId::of(&bytes), bytes.len() as u64);
+        let entry = FileEntry { object, size, mode, mtime };
+        let fresh = || Fresh { entry, bytes: bytes.into() };
+        locked(&self.contents).entry(object).or_insert_with(fresh);
+        entry
+    }
+
+    /// Returns the content of a file that was added here.
+    pub fn content(&self, object: &ObjectId) -> Option<Arc<[u8]>> {
+        locked(&self.contents).get(object).map(|fresh| fresh.bytes.clone())
+    }
+
+    /// Returns all contents that were added here, by id.
+    pub fn contents(&self) -> Vec<Fresh> {
+        locked(&self.contents).values().cloned().collect()
     }
 
     /// Adds a tree and returns the directory entry for it.
@@ -313,7 +344,7 @@ impl<'a> Draft<'a> {
         let id = TreeId::of(&canonical);
         let files = tree.entries().iter().map(|(_, entry)| entry.files()).sum();
         let bytes = tree.entries().iter().map(|(_, entry)| entry.bytes()).sum();
-        self.lock().entry(id).or_insert_with(|| canonical.into());
+        locked(&self.fresh).entry(id).or_insert_with(|| canonical.into());
         DirEntry { tree: id, mode, mtime, files, bytes }
     }
 
@@ -329,7 +360,7 @@ impl<'a> Draft<'a> {
         root: &TreeId,
         known: &mut dyn FnMut(&TreeId) -> Result<bool>,
     ) -> Result<Vec<(TreeId, Arc<[u8]>)>> {
-        let fresh = self.lock();
+        let fresh = locked(&self.fresh);
         let mut found = Vec::new();
         let mut seen = std::collections::HashSet::new();
         // An explicit stack: a release may be a thousand levels deep.
@@ -347,15 +378,15 @@ impl<'a> Draft<'a> {
         }
         Ok(found)
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TreeId, Arc<[u8]>>> {
-        self.fresh.lock().expect("no thread panics while it holds the draft's lock")
-    }
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panics while it holds a draft's lock")
 }
 
 impl Nodes for Draft<'_> {
     fn tree(&self, id: &TreeId) -> Result<Arc<Tree>> {
-        let canonical = self.lock().get(id).cloned();
+        let canonical = locked(&self.fresh).get(id).cloned();
         match canonical {
             Some(bytes) => Ok(Arc::new(Tree::decode(&bytes).expect("the draft encoded this tree"))),
             None => self.base.tree(id),

@@ -1,6 +1,6 @@
 //! `cairn ls` and `cairn cat`.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 
 use cairn_releng::Site;
 use cairn_store::id::SnapshotId;
@@ -139,10 +139,15 @@ pub fn cat(context: &Context<'_>, args: &CatArgs) -> Exit {
     let (_, path, entry) = find(&site, &args.what)?;
     match entry {
         Entry::File(file) => {
-            let mut object = site.open_object(&file, &path)?;
+            let mut object = site.open_content(&file, &path)?;
             let mut buffer = vec![0; 1 << 16];
             loop {
-                match object.read(&mut buffer)? {
+                let got = object.read(&mut buffer).map_err(|source| cairn_store::Error::Io {
+                    op: "read",
+                    path: path.to_string().into(),
+                    source,
+                })?;
+                match got {
                     0 => return Ok(0),
                     got => context.output.write(&buffer[..got])?,
                 }

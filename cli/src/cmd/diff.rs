@@ -36,7 +36,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
         By::Packages => Level::Packages,
         By::Metadata => Level::Metadata,
     };
-    let open = |file: &_, path: &_| site.open_object(file, path);
+    let open = |file: &_, path: &_| site.open_content(file, path);
     let options = Options { broken: Broken::Report, ..Options::default() };
     let audit = audit::compare(&site.store, &open, Some(&before), Some(&after), level, &options)
         .map_err(cairn_releng::Error::from)?;

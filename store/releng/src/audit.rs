@@ -13,10 +13,10 @@
 
 use serde::Serialize;
 
-use cairn_store::fs::OpenFile;
 use cairn_store::path::RelPath;
-use cairn_store::pool::Pool;
-use cairn_store::tree::{DirEntry, FileEntry, Nodes};
+use cairn_store::tree::{DirEntry, Nodes};
+
+use crate::content::Source;
 
 mod content;
 mod files;
@@ -38,29 +38,6 @@ pub use packages::{PackageRow, PackagesDiff, packages, packages_with};
 
 /// The result of an audit.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// Where contents come from: opens a tree's file, whose path is for errors. The empty file, which
-/// no pool stores, is not asked for.
-pub type Source<'a> = dyn Fn(&FileEntry, &RelPath) -> crate::Result<OpenFile> + Sync + 'a;
-
-/// Returns a [`Source`] that asks pools one after the other.
-///
-/// # Panics
-/// Without any pool.
-pub fn from_pools<'a>(
-    pools: &'a [&'a Pool],
-) -> impl Fn(&FileEntry, &RelPath) -> crate::Result<OpenFile> + Sync + 'a {
-    let last = *pools.last().expect("an audit has a pool to read from");
-    move |file, path| {
-        for pool in pools {
-            if pool.stat(&file.object)?.is_some() {
-                return Ok(pool.open_object(&file.object)?);
-            }
-        }
-        let (id, pool) = (file.object, last.root().path().to_owned());
-        Err(cairn_store::Error::MissingObject { id, pool, path: path.clone() }.into())
-    }
-}
 
 /// One of the two trees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -6,6 +6,8 @@
 pub mod audit;
 pub mod compose;
 pub mod config;
+pub mod content;
+pub mod digests;
 pub mod error;
 pub mod lists;
 pub mod names;

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cairn_store::fs::{self, Dir, OpenFile};
+use cairn_store::fs::{self, Dir};
 use cairn_store::id::SnapshotId;
 use cairn_store::mount::{Mount, MountSpec, Strategy};
 use cairn_store::path::RelPath;
@@ -14,7 +14,7 @@ use cairn_store::progress::Observer;
 use cairn_store::publish::{Goal, Intent, ViewSpec};
 use cairn_store::refs::{RefName, Rev};
 use cairn_store::store::{Session, Store, Writer};
-use cairn_store::tree::{Draft, FileEntry};
+use cairn_store::tree::Draft;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::config::{Config, LinkMode, SwapMode};
@@ -88,34 +88,6 @@ impl Site {
     /// Opens the mount whose pool ingest fills.
     pub fn home(&self) -> Result<Mount> {
         Ok(self.store.mount(&self.config.store.home)?)
-    }
-
-    /// Opens an object's content from whichever pool has it.
-    pub fn open_object(&self, file: &FileEntry, path: &RelPath) -> Result<OpenFile> {
-        let mut last = None;
-        let home = self.config.store.home.as_str();
-        let others = self.store.mount_names().filter(|name| *name != home);
-        for name in std::iter::once(home).chain(others) {
-            let found = self
-                .store
-                .mount(name)
-                .and_then(|mount| Ok((mount.pool().stat(&file.object)?.is_some(), mount)));
-            match found {
-                Ok((true, mount)) => return Ok(mount.pool().open_object(&file.object)?),
-                Ok((false, mount)) => {
-                    last = Some(cairn_store::Error::MissingObject {
-                        id: file.object,
-                        pool: mount.spec.pool.clone(),
-                        path: path.clone(),
-                    });
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.map_or_else(
-            || Error::Setting { key: "mounts".into(), reason: "there is none".into() },
-            Error::Store,
-        ))
     }
 
     /// Finishes what a killed command left: dead batches, trees that were begun, and views that do

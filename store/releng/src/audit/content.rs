@@ -11,8 +11,9 @@ use cairn_store::id::{ObjectId, hex};
 use cairn_store::path::RelPath;
 use cairn_store::tree::{Entry, FileEntry, Nodes, lookup};
 
+use super::RepoError;
 use super::repos::{REPODATA, REPOMD, Repo};
-use super::{RepoError, Source};
+use crate::content::{Content, Source};
 
 /// Largest `repomd.xml` in bytes. Real ones have some kB; 256 records have at most 300 kB.
 const MAX_REPOMD: u64 = 4 << 20;
@@ -120,18 +121,9 @@ pub(super) fn read_record<T>(
     result.map_err(wrong)
 }
 
-fn open(
-    source: &Source<'_>,
-    file: &FileEntry,
-    path: &RelPath,
-) -> Result<Box<dyn Read + Send>, RepoError> {
-    if file.object.is_empty_file() {
-        return Ok(Box::new(io::empty()));
-    }
-    match source(file, path) {
-        Ok(open) => Ok(Box::new(open.into_file())),
-        Err(source) => Err(RepoError::Content { path: path.clone(), source: Box::new(source) }),
-    }
+fn open(source: &Source<'_>, file: &FileEntry, path: &RelPath) -> Result<Content, RepoError> {
+    source(file, path)
+        .map_err(|source| RepoError::Content { path: path.clone(), source: Box::new(source) })
 }
 
 fn unreadable(path: &RelPath, source: io::Error) -> RepoError {

@@ -14,7 +14,8 @@ use cairn_store::tree::{DirEntry, Entry, Nodes};
 use super::content::read_repomd;
 use super::packages::Fault;
 use super::repos::{REPODATA, RepoPair, differing, in_step};
-use super::{Broken, Options, RepoFinding, Result, Source};
+use super::{Broken, Options, RepoFinding, Result};
+use crate::content::Source;
 
 /// A metadata file as `repomd.xml` declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -15,7 +15,8 @@ use cairn_store::tree::{DirEntry, Nodes};
 use super::content::{Located, locate, read_record, read_repomd, repomd_path};
 use super::pairing::{self, Outcome, Version};
 use super::repos::{Repo, RepoPair, differing, in_step};
-use super::{Broken, Error, Filter, Options, RepoError, RepoFinding, Result, Side, Source};
+use super::{Broken, Error, Filter, Options, RepoError, RepoFinding, Result, Side};
+use crate::content::Source;
 
 /// A package that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

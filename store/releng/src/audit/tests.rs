@@ -11,6 +11,7 @@ use cairn_store::store::{Session, Store};
 use cairn_store::tree::Draft;
 
 use super::*;
+use crate::content::from_pools;
 use crate::sample;
 
 mod small;

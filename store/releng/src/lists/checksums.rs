@@ -51,15 +51,15 @@ fn objects(
     mode: Mode,
 ) -> Result<BTreeMap<ObjectId, Vec<u8>>> {
     let (mut known, mut wanted) = (BTreeMap::new(), BTreeMap::new());
-    let index = store.index().view()?;
+    let digests = store.index().view()?.digests(NAME)?;
     for (_, repomd) in repomds {
         let Repomd::Object(id) = repomd else { continue };
-        match index.digest(id, NAME)? {
+        match digests.get(id)? {
             Some(digest) => drop(known.insert(*id, digest)),
             None => drop(wanted.insert(*id, ())),
         }
     }
-    drop(index);
+    drop(digests);
     let computed = wanted
         .into_par_iter()
         .map(|(id, ())| Ok((id, object_digest(mount, &id)?)))

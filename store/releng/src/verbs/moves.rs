@@ -125,7 +125,7 @@ impl Moves<'_> {
         let changed = files.changed.iter().chain(&files.added).filter(is_repomd);
         let repo = |path: &RelPath| Some(path.split_last()?.0.split_last()?.0);
         let repos = changed.filter_map(repo).collect();
-        let open = |file: &_, path: &_| self.site.open_object(file, path);
+        let open = |file: &_, path: &_| self.site.open_draft(self.draft, file, path);
         let packages = audit::packages(self.draft, &open, old, Some(&new))?;
         for error in &packages.errors {
             notes.push(format!("Packages are not compared in one repo: {error}."));
@@ -155,6 +155,9 @@ impl Moves<'_> {
             details: self.details.clone(),
             ..Proposal::default()
         };
+        if !self.draft.contents().is_empty() {
+            writer.bring_in(self.draft, self.site.home()?.pool())?;
+        }
         let mut prepared: Vec<(ViewSpec, SnapshotId, Prepared)> = Vec::new();
         for one in &self.moves {
             let (id, snapshot) = self.snapshot(one, time);

@@ -11,9 +11,10 @@ use cairn_repodata::{Checksum, Nevra};
 use cairn_store::fs::Time;
 use cairn_store::id::{ObjectId, TreeId};
 use cairn_store::transform::graft;
-use cairn_store::tree::{Entry, SymlinkEntry, Tree};
+use cairn_store::tree::{Entry, FileEntry, SymlinkEntry, Tree};
 
 use super::*;
+use crate::content::Content;
 
 const MTIME: Time = Time { secs: 1_762_000_000, nanos: 0 };
 
@@ -57,10 +58,10 @@ impl World {
         graft(&self.draft, root, &path(name), Some(entry)).unwrap()
     }
 
-    fn open(&self, file: &FileEntry, path: &RelPath) -> crate::Result<OpenFile> {
+    fn open(&self, file: &FileEntry, path: &RelPath) -> crate::Result<Content> {
         self.opened.lock().unwrap().push(path.to_string());
         let dir = Dir::open(self.temp.path()).unwrap();
-        Ok(dir.open_file(file.object.to_string().as_bytes())?)
+        Ok(Content::Stored(dir.open_file(file.object.to_string().as_bytes())?.into_file()))
     }
 
     fn packages(&self, old: &DirEntry, new: &DirEntry, broken: Broken) -> Result<PackagesDiff> {
