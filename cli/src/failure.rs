@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use cairn_releng::Error;
 use cairn_releng::names::NameError;
+use cairn_releng::signing::{SigningError, Verdict};
 use cairn_store::Error as StoreError;
 use serde::Serialize;
 
@@ -14,6 +15,8 @@ use crate::output::{self, Output};
 pub const BUG: u8 = 70;
 /// The exit code for usage and configuration.
 pub const USAGE: u8 = 2;
+/// The exit code for what could not be signed, and for signatures that are not good.
+const SIGNING: u8 = 12;
 
 /// A failed command.
 #[derive(Debug, Serialize)]
@@ -125,8 +128,52 @@ fn classify(error: &Error) -> (u8, &'static str, Option<String>) {
         ),
         Error::Refused { .. } => (4, "refused", None),
         Error::Setting { .. } => (USAGE, "config", None),
+        Error::Signing(error) => (SIGNING, "signing", Some(signing_hint(error).to_owned())),
         Error::Repodata { .. } => (1, "repodata", None),
         _ => (1, "failed", None),
+    }
+}
+
+/// Says what to do about a signature that could not be made or judged.
+fn signing_hint(error: &SigningError) -> &'static str {
+    let gpgv = |program: &str| program == "gpgv";
+    match error {
+        SigningError::Start { program, .. } if gpgv(program) => {
+            "install gpgv: the package gpgv or gnupg2"
+        }
+        SigningError::Start { .. } => {
+            "look at sign.command: the file must be there and executable, and its first line name \
+             an interpreter; for sign.key, install gnupg2"
+        }
+        SigningError::Ended { program, .. } if gpgv(program) => "run gpgv by hand to see more",
+        SigningError::Ended { .. } => "mend what it complains of, then run the command again",
+        SigningError::TimedOut { .. } => {
+            "it may wait for a PIN or a token: unlock the key first, or raise sign.timeout"
+        }
+        SigningError::NoSignature { .. } => {
+            "in-place: it must leave FILE.asc beside {file}; stdio: write the signature to stdout"
+        }
+        SigningError::NotGood { verdict, .. } => match verdict {
+            Verdict::Good { .. } | Verdict::Bad { .. } => {
+                "it must sign the bytes that it is given, and change none of them"
+            }
+            Verdict::UnknownKey { .. } => {
+                "sign with a key whose public half is in sign.verify_key, or add it there"
+            }
+            Verdict::Expired { .. } | Verdict::Revoked { .. } => {
+                "sign with a key that is in force; a key whose time was extended must be exported \
+                 to sign.verify_key again"
+            }
+            Verdict::Weak { .. } => "let it use SHA-256 or better: gpg --digest-algo SHA512",
+            Verdict::NotASignature { .. } => {
+                "it must make an armoured detached signature: gpg --detach-sign --armor"
+            }
+        },
+        SigningError::Keys { .. } => {
+            "sign.verify_key names a file of public keys: gpg --armor --export KEY"
+        }
+        SigningError::Scratch { .. } => "TMPDIR, else /tmp, must be there, writable and not full",
+        _ => "nothing was published; mend it and run the command again",
     }
 }
 

@@ -23,8 +23,8 @@ use toml::de::DeTable;
 
 pub use model::{
     Category, Channel, ComposeSection, Defaults, ErrataSection, Gate, Hook, ListFile, ListKind,
-    ListRoot, Mount, ReleaseSection, RepodataSection, Repos, SigCompose, SignSection, StoreSection,
-    TorrentSection,
+    ListRoot, Mount, ReleaseSection, RepodataSection, Repos, SigCompose, SignBy, SignSection,
+    StoreSection, TorrentSection,
 };
 pub use sections::BUILT_IN_GATES;
 pub(crate) use sections::is_component;

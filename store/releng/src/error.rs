@@ -6,6 +6,7 @@ use cairn_store::path::{RelPath, display};
 
 use crate::config::ConfigError;
 use crate::names::NameError;
+use crate::signing::SigningError;
 
 /// The result of a release verb.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -71,6 +72,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Something could not be signed, or a signature not be judged.
+    #[error(transparent)]
+    Signing(Box<SigningError>),
     /// RPM metadata that cannot be read.
     #[error("{path}: {reason}")]
     Repodata {
@@ -79,4 +83,10 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+impl From<SigningError> for Error {
+    fn from(error: SigningError) -> Self {
+        Error::Signing(Box::new(error))
+    }
 }

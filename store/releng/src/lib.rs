@@ -11,8 +11,10 @@ pub mod digests;
 pub mod error;
 pub mod lists;
 pub mod names;
+mod program;
 pub mod report;
 pub mod sample;
+pub mod signing;
 pub mod site;
 pub mod verbs;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::read::Reader;
 use super::value::{SignMode, suggestion};
-use super::{BUILT_IN_GATES, Config, Gate, ReleaseSection};
+use super::{BUILT_IN_GATES, Config, Gate, ReleaseSection, SignBy};
 use crate::names;
 
 /// Reports every contradiction at the key that completes it.
@@ -192,8 +192,9 @@ fn gates(config: &Config, reader: &Reader) {
 
 fn sign(config: &Config, reader: &Reader) {
     let Some(sign) = &config.sign else { return };
-    let names_file = sign.command.iter().any(|argument| argument.mentions("file"));
-    match sign.mode {
+    let SignBy::Command { command, mode } = &sign.by else { return };
+    let names_file = command.iter().any(|argument| argument.mentions("file"));
+    match mode {
         SignMode::InPlace if !names_file => {
             let message = "the signing command never gets the file".to_owned();
             reader.contradiction(&["sign", "command"], message, "add the argument \"{file}\"");

@@ -95,14 +95,26 @@ pub struct RepodataSection {
 /// `[sign]`: how repomd.xml is signed; without the section nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignSection {
-    /// Program and arguments, from file, major, version, channel.
-    pub command: Vec<Template>,
-    /// How the command hands over the signature.
-    pub mode: SignMode,
-    /// Public key that must verify it, from major, version, channel; none skips verification.
-    pub verify_key: Option<Template>,
+    /// What makes the signatures.
+    pub by: SignBy,
+    /// Public keys that must verify them, from major, version, channel.
+    pub verify_key: Template,
     /// When a command that has not finished is killed; default 120 s.
     pub timeout: Duration,
+}
+
+/// What makes signatures: `command`, or gpg with `key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignBy {
+    /// A command of the operator's.
+    Command {
+        /// Program and arguments, from file, major, version, channel.
+        command: Vec<Template>,
+        /// How it hands over the signature.
+        mode: SignMode,
+    },
+    /// gpg, with the secret key that this names; from major, version, channel.
+    Key(Template),
 }
 
 /// `[errata]`: where advisories come from.

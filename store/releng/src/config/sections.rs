@@ -200,14 +200,47 @@ fn read_sign(sign: Section<'_>) -> Option<SignSection> {
     if !sign.is_written() {
         return None;
     }
+    let by = if sign.has("key") && !sign.has("command") {
+        if sign.has("mode") {
+            let hint = "key = \"…\" alone signs with gpg";
+            let message = "mode says how a command signs, and there is none";
+            sign.report(message, Some(hint.to_owned()));
+            sign.get("mode", text(SignMode::parse));
+        }
+        SignBy::Key(sign.get("key", text(signing_key)))
+    } else {
+        if sign.has("key") {
+            let hint = "write key = \"…\" alone to sign with gpg, or command and mode without it";
+            sign.report("key and command both say who signs", Some(hint.to_owned()));
+        }
+        let command = sign.get("command", command(|text| Template::parse(text, IN_SIGN)));
+        let mode = sign.get("mode", text(SignMode::parse));
+        sign.optional("key", text(signing_key));
+        SignBy::Command { command, mode }
+    };
+    let key_file = |text: &str| absolute_template(text, IN_KEY);
+    let verify_key = sign.optional("verify_key", text(key_file));
+    if !sign.has("verify_key") {
+        let hint = "name the file of the public keys that clients have: only a signature that \
+                    verifies with them is taken";
+        sign.report("missing key \"verify_key\" in [sign]", Some(hint.to_owned()));
+    }
     let read = SignSection {
-        command: sign.get("command", command(|text| Template::parse(text, IN_SIGN))),
-        mode: sign.get("mode", text(SignMode::parse)),
-        verify_key: sign.optional("verify_key", text(|text| absolute_template(text, IN_KEY))),
+        by,
+        verify_key: verify_key.unwrap_or_else(Template::empty),
         timeout: sign.get("timeout", text(timeout)),
     };
     sign.finish();
     Some(read)
+}
+
+/// Accepts what names a secret key for gpg: a fingerprint, or part of a user id.
+fn signing_key(text: &str) -> Result<Template, ValueError> {
+    if text.trim().is_empty() || text.contains(char::is_control) {
+        let hint = "name it by its fingerprint, as gpg --list-secret-keys shows it";
+        return Err(ValueError::new(format!("{text:?} names no key"), hint));
+    }
+    Template::parse(text, IN_KEY)
 }
 
 fn read_errata(errata: Section<'_>) -> ErrataSection {

@@ -43,8 +43,9 @@ fn model_configuration_says_what_it_says() {
     assert_eq!((production.link, production.swap), (LinkMode::Auto, SwapMode::Auto));
     assert_eq!(config.category["sig"].vault_path, "mirror/vault/sig");
     let sign = config.sign.unwrap();
-    assert_eq!(sign.command.len(), 2);
-    assert_eq!((sign.mode, sign.timeout), (SignMode::InPlace, Duration::from_secs(120)));
+    let SignBy::Command { command, mode } = sign.by else { panic!() };
+    assert_eq!(command.len(), 2);
+    assert_eq!((mode, sign.timeout), (SignMode::InPlace, Duration::from_secs(120)));
     assert_eq!(config.repodata.compression_comps, Compression::Xz);
     assert_eq!(config.torrent.format, TorrentFormat::V1);
     assert_eq!(config.releases.keys().copied().collect::<Vec<_>>(), [8, 9, 10]);
@@ -66,6 +67,19 @@ fn model_configuration_says_what_it_says() {
     let Gate::Require { environment, gates } = &config.gates["production"] else { panic!() };
     assert_eq!(*environment, Environment::Production);
     assert_eq!(gates.join(" "), "repodata signatures files-exist no-downgrade treeinfo");
+}
+
+#[test]
+fn a_key_of_gpgs_needs_no_command_and_is_shown_as_it_is_read() {
+    let text = format!("{LEAST}[sign]\nkey = \"Release {{major}}\"\nverify_key = \"/k\"\n");
+    let config = parse(&text);
+    let sign = config.sign.as_ref().unwrap();
+    let SignBy::Key(key) = &sign.by else { panic!("{sign:?}") };
+    assert_eq!(key.as_str(), "Release {major}");
+    assert_eq!(sign.verify_key.as_str(), "/k");
+    let shown = config.show(Origin::Hidden);
+    assert!(shown.contains("\n[sign]\nkey = \"Release {major}\"\n"), "{shown}");
+    assert_eq!(parse(&shown).sign, config.sign);
 }
 
 #[test]
@@ -279,27 +293,47 @@ const ADDED: &[(&str, &str)] = &[
     ),
     ("[sign]", "7:2: missing key \"command\" in [sign]"),
     (
-        "[sign]\ncommand = []",
+        "[sign]\ncommand = [\"s\", \"{file}\"]",
+        "7:2: missing key \"verify_key\" in [sign]; name the file of the public keys that clients have: only a signature that verifies with them is taken",
+    ),
+    (
+        "[sign]\nverify_key = \"keys/k\"\nkey = \"A\"",
+        "8:14: verify_key: \"keys/k\" is not an absolute path; write it from the root: \"/…\"",
+    ),
+    (
+        "[sign]\nverify_key = \"/k\"\nkey = \" \"",
+        "9:7: key: \" \" names no key; name it by its fingerprint, as gpg --list-secret-keys shows it",
+    ),
+    (
+        "[sign]\nverify_key = \"/k\"\nkey = \"A\"\ncommand = [\"s\", \"{file}\"]",
+        "7:2: key and command both say who signs; write key = \"…\" alone to sign with gpg, or command and mode without it",
+    ),
+    (
+        "[sign]\nverify_key = \"/k\"\nkey = \"A\"\nmode = \"stdio\"",
+        "7:2: mode says how a command signs, and there is none; key = \"…\" alone signs with gpg",
+    ),
+    (
+        "[sign]\ncommand = []\nverify_key = \"/k\"",
         "8:11: command: names no program; the first item is the program to run",
     ),
     (
-        "[sign]\ncommand = [\"bin/s\", \"{file}\"]",
+        "[sign]\ncommand = [\"bin/s\", \"{file}\"]\nverify_key = \"/k\"",
         "8:12: command: program \"bin/s\" is a relative path; write an absolute path, or a bare name to search PATH",
     ),
     (
-        "[sign]\ncommand = [\"s\", \"{fil}\"]",
+        "[sign]\ncommand = [\"s\", \"{fil}\"]\nverify_key = \"/k\"",
         "8:17: command: unknown placeholder \"{fil}\"; did you mean \"{file}\"?",
     ),
     (
-        "[sign]\ncommand = [\"s\"]",
+        "[sign]\ncommand = [\"s\"]\nverify_key = \"/k\"",
         "8:11: the signing command never gets the file; add the argument \"{file}\"",
     ),
     (
-        "[sign]\ncommand = [\"s\", \"{file}\"]\nmode = \"stdio\"",
+        "[sign]\ncommand = [\"s\", \"{file}\"]\nmode = \"stdio\"\nverify_key = \"/k\"",
         "8:11: {file} has no value when data goes through stdin; or set mode = \"in-place\"",
     ),
     (
-        "[sign]\ncommand = [\"s\", \"{file}\"]\ntimeout = \"0s\"",
+        "[sign]\ncommand = [\"s\", \"{file}\"]\ntimeout = \"0s\"\nverify_key = \"/k\"",
         "9:11: timeout: a timeout of 0s; the least is \"1s\"",
     ),
     (

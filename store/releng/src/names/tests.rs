@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::config::SignBy;
 
 const MODEL: &str = include_str!("../../../../docs/cairn.example.toml");
 
@@ -102,9 +103,10 @@ fn composes_have_their_files() {
     let comment = nine.expand(&config.torrent.comment, &[]).unwrap();
     assert_eq!(comment, "https://docs.rockylinux.org/release_notes/9_7/");
     let sign = config.sign.as_ref().unwrap();
-    let argument = nine.expand(&sign.command[1], &[("file", "/t/repomd.xml")]).unwrap();
+    let SignBy::Command { command, .. } = &sign.by else { panic!() };
+    let argument = nine.expand(&command[1], &[("file", "/t/repomd.xml")]).unwrap();
     assert_eq!(argument, "/t/repomd.xml");
-    let error = nine.expand(&sign.command[1], &[]).unwrap_err().to_string();
+    let error = nine.expand(&command[1], &[]).unwrap_err().to_string();
     assert_eq!(error, "template \"{file}\": no value for {file} here");
     for name in ["", "..", "a/b", "Rocky 9", "-x"] {
         assert_eq!(nine.compose_ref(name).unwrap_err(), NameError::BadName { name: name.into() });
