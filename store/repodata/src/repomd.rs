@@ -172,6 +172,56 @@ impl Repomd {
     }
 }
 
+/// Returns the type that a record is another form of, or the type itself: `group` for `group_gz`,
+/// `primary` for `primary_db` and `primary_zck`.
+///
+/// Whoever replaces the content of a type replaces or leaves out all its forms.
+///
+/// ```
+/// use cairn_repodata::repomd::content_of;
+/// assert_eq!(content_of("primary_db"), "primary");
+/// assert_eq!(content_of("updateinfo_zck"), "updateinfo");
+/// assert_eq!(content_of("custom_thing"), "custom_thing");
+/// ```
+pub fn content_of(kind: &str) -> &str {
+    // Databases of yum, zchunk for delta downloads, and compressions beside a plain file.
+    const FORMS: [&str; 6] = ["_db", "_zck", "_gz", "_xz", "_zst", "_bz2"];
+    let mut content = kind;
+    while let Some(shorter) = FORMS.iter().find_map(|form| content.strip_suffix(form)) {
+        content = shorter;
+    }
+    content
+}
+
+/// Returns whether a record describes the packages of its repository, one by one.
+///
+/// Such a record is out of date as soon as the package set changes: new metadata must not carry
+/// it over, unlike any other record that is not known. These are the three lists that every
+/// repository has, their other forms (`primary_db`, `filelists_zck`), the lists that some tools
+/// add (`filelists-ext`, SUSE's `susedata`), and the deltas between packages (`prestodelta`).
+///
+/// ```
+/// use cairn_repodata::repomd::describes_packages;
+/// assert!(describes_packages("primary_zck") && describes_packages("filelists-ext_db"));
+/// assert!(!describes_packages("updateinfo") && !describes_packages("productid"));
+/// ```
+pub fn describes_packages(kind: &str) -> bool {
+    let content = content_of(kind);
+    // One list a language: `susedata.de`.
+    let list = content.split_once('.').map_or(content, |(list, _)| list);
+    matches!(
+        list,
+        "primary"
+            | "filelists"
+            | "other"
+            | "filelists-ext"
+            | "filelists_ext"
+            | "prestodelta"
+            | "deltainfo"
+            | "susedata"
+    )
+}
+
 /// Reads a `repomd.xml`; `file` is for errors.
 ///
 /// # Errors
@@ -432,4 +482,39 @@ fn write_record(out: &mut String, record: &Record) {
         }
     }
     line(out, 1, |out| out.push_str("</data>"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_forms_of_the_package_lists_describe_packages_and_nothing_else_does() {
+        for (kind, content, describes) in [
+            ("primary", "primary", true),
+            ("primary_db", "primary", true),
+            ("filelists_zck", "filelists", true),
+            ("other_db_zck", "other", true),
+            ("filelists-ext", "filelists-ext", true),
+            ("filelists-ext_zck", "filelists-ext", true),
+            ("filelists_ext", "filelists_ext", true),
+            ("prestodelta", "prestodelta", true),
+            ("deltainfo", "deltainfo", true),
+            ("susedata.de", "susedata.de", true),
+            ("group", "group", false),
+            ("group_gz", "group", false),
+            ("group_xz_zck", "group", false),
+            ("updateinfo_zck", "updateinfo", false),
+            ("modules", "modules", false),
+            ("productid", "productid", false),
+            ("custom_db", "custom", false),
+            ("primary2", "primary2", false),
+            ("otherthing", "otherthing", false),
+            ("", "", false),
+            ("_db", "", false),
+        ] {
+            assert_eq!(content_of(kind), content, "{kind}");
+            assert_eq!(describes_packages(kind), describes, "{kind}");
+        }
+    }
 }

@@ -251,6 +251,8 @@ fn the_builder_refuses_what_clients_could_not_tell_apart() {
     for (kind, want) in [
         ("modules", "added twice"),
         ("primary", "this type is made of the packages"),
+        ("primary_db", "this type describes packages, and not these: leave it out"),
+        ("filelists-ext", "this type describes packages, and not these: leave it out"),
         ("../x", "the type is not a plain word"),
         ("", "the type is not a plain word"),
     ] {

@@ -126,7 +126,7 @@ impl RepodataBuilder {
     ///
     /// # Errors
     ///
-    /// A type that is no plain word, that packages make, or that was added before; bytes that
+    /// A type that is no plain word, that describes packages, or that was added before; bytes that
     /// cannot be decompressed.
     pub fn extra(&mut self, kind: &str, bytes: Vec<u8>) -> Result<&mut RepodataBuilder> {
         let plain = match Compression::sniff(&bytes) {
@@ -136,7 +136,8 @@ impl RepodataBuilder {
         self.insert(kind, Extra::Plain(plain))
     }
 
-    /// Adds a record of another repository with its file, both as they are.
+    /// Adds a record of another repository with its file, both as they are. What
+    /// [`repomd::describes_packages`] would be out of date here: leave it out.
     ///
     /// # Errors
     ///
@@ -163,6 +164,10 @@ impl RepodataBuilder {
         }
         if ["primary", "filelists", "other"].contains(&kind) {
             return Err(Error::record(FILE, kind, "this type is made of the packages"));
+        }
+        if repomd::describes_packages(kind) {
+            let reason = "this type describes packages, and not these: leave it out";
+            return Err(Error::record(FILE, kind, reason));
         }
         if self.extras.insert(kind.to_owned(), extra).is_some() {
             return Err(Error::record(FILE, kind, "added twice"));
