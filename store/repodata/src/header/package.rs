@@ -58,8 +58,8 @@ const MODE_DIR: u64 = 0o040_000;
 const FLAG_GHOST: u64 = 1 << 6;
 
 const SENSE_COMPARE: u64 = 0xf;
-/// A dependency of anything that runs while the package is installed: prereq, pretrans,
-/// posttrans, pre and post scripts.
+/// A dependency that must be there before the package is: prereq, pretrans, posttrans, pre and
+/// post scripts. So does createrepo_c 1; version 0.17 leaves the two of the transaction out.
 const SENSE_PRE: u64 = 1 << 6 | 1 << 7 | 1 << 5 | 1 << 9 | 1 << 10;
 
 mod tag {
@@ -323,16 +323,24 @@ impl Fields<'_> {
                 text: self.decode(tag::CHANGELOG_TEXT, text)?,
             });
         }
+        // Dates are noon of a day, and clients sort by them: changes of one day keep their order
+        // by seconds, as createrepo_c does it. A day with very many runs into the next.
+        let mut last = None;
+        for at in 0..changelogs.len() {
+            let raw = changelogs[at].date;
+            if last.replace(raw) == Some(raw) {
+                let mut date = raw;
+                for newer in changelogs[..at].iter_mut().rev() {
+                    if newer.date != date {
+                        break;
+                    }
+                    date = date.saturating_add(1);
+                    newer.date = date;
+                }
+            }
+        }
         // Headers have the newest first, metadata the oldest.
         changelogs.reverse();
-        // Dates are noon of a day, and clients sort by them: changes of one day keep their order
-        // by seconds, as createrepo_c does it.
-        let (mut last, mut offset) = (None, 0);
-        for changelog in &mut changelogs {
-            offset = if last == Some(changelog.date) { offset + 1 } else { 0 };
-            last = Some(changelog.date);
-            changelog.date = changelog.date.saturating_add(offset);
-        }
         Ok(changelogs)
     }
 
@@ -428,7 +436,8 @@ impl Raw {
         };
         let mut dependency =
             Dependency { name, compare, pre: flags & SENSE_PRE != 0, ..Dependency::default() };
-        if !version.is_empty() {
+        // A version that is not compared says nothing, and no list has it.
+        if compare.is_some() && !version.is_empty() {
             let (epoch, rest) = version.split_once(':').unwrap_or(("0", &version));
             let (number, release) = match rest.split_once('-') {
                 Some((number, release)) => (number, Some(release)),
