@@ -1,151 +1,24 @@
-//! What the tests against other tools share: RPMs made on the spot, and running those tools.
+//! Real packages, made on the spot: by rpmbuild, by the `rpm` crate, and of bytes.
 
 use std::fs;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use cairn_repodata::header::{FileFacts, Package};
 use sha2::Digest;
 
-/// Returns whether a tool can be started; says so if not.
-pub fn have(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok();
-    if !found {
-        eprintln!("NOT TESTED: {tool} is not installed here");
-    }
-    found
-}
+use crate::raw;
+use crate::tools::run;
 
-/// Runs a tool and returns its output; it must succeed.
-pub fn run(command: &mut Command) -> String {
-    let output = command.output().expect("the tool was found before");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{command:?}: {said}");
-    String::from_utf8(output.stdout).expect("tools speak UTF-8")
-}
-
-/// A spec that has everything metadata can say, in Latin-1 where a test wants that.
-const SPEC: &str = r#"
-Name:           kitchen-sink
-Epoch:          2
-Version:        1.0~rc1^git5
-Release:        3.el9
-Summary:        Everything & <more> "quoted"
-License:        MIT and (GPLv2+ or Artistic)
-Group:          System/Base
-URL:            https://example.org/?a=1&b=2
-Vendor:         Example Ltd
-Packager:       Someone <someone@example.org>
-Requires:       plain
-Requires:       versioned >= 1.2
-Requires:       versioned-release = 1:1.2-3
-Requires:       versioned >= 1.2
-Requires:       /usr/bin/env
-Requires:       /etc/kitchen/sink.conf
-Requires:       self-provided = 7
-Requires:       libc.so.6(GLIBC_2.4)(64bit)
-Requires:       libc.so.6()(64bit)
-Requires:       libc.so.6(GLIBC_2.17)(64bit)
-Requires:       libc.so.6(GLIBC_2.3.4)(64bit)
-Requires:       (rich if other)
-Requires:       (a or (b with c >= 2))
-Requires(pre):  needs-pre
-Requires(post): needs-post
-Requires(preun): needs-preun
-Requires(postun): needs-postun
-Requires:       less < 2
-Requires:       more > 3
-Requires:       atmost <= 4
-Provides:       self-provided = 7
-Provides:       virtual
-Provides:       versioned-virtual = 3:1-2
-Provides:       config(extra) = 1
-Conflicts:      enemy < 2
-Obsoletes:      ancestor <= 1.9-9
-Recommends:     weak-rec >= 1
-Suggests:       weak-sug
-Supplements:    (x and y)
-Enhances:       weak-enh
-
-%description
-First line & second.
-
-  Indented "line" with <tags>	and a tab.
-
-%package noarch-part
-Summary:        Only data
-BuildArch:      noarch
-%description noarch-part
-Data.
-
-%package empty
-Summary:        Nothing
-%description empty
-
-%prep
-%build
-%install
-mkdir -p %{buildroot}/etc/kitchen %{buildroot}/usr/bin %{buildroot}/usr/share/data/deep %{buildroot}/var/log
-echo conf > %{buildroot}/etc/kitchen/sink.conf
-echo run > %{buildroot}/usr/bin/sink
-echo a > '%{buildroot}/usr/share/data/a & b'
-echo a > '%{buildroot}/usr/share/data/deep/x<y>'
-ln -s sink %{buildroot}/usr/bin/sink-link
-touch %{buildroot}/var/log/ghost.log
-
-%post -p /sbin/ldconfig
-
-%files
-%config /etc/kitchen/sink.conf
-%dir /etc/kitchen
-%attr(755,root,root) /usr/bin/sink
-/usr/bin/sink-link
-%ghost /var/log/ghost.log
-
-%files noarch-part
-/usr/share/data
-
-%files empty
-
-%changelog
-* Thu Apr 05 2012 Third <c@example.org> - 3
-- third & <last>
-- with "two" lines
-
-* Fri Apr 13 2012 Second B <b@example.org> - 2
-- same day as the next
-
-* Fri Apr 13 2012 Second A <a@example.org> - 2
-- same day as the one before
-
-* Fri Apr 13 2012 Second 0 <a@example.org> - 2
-- same day again
-
-* Thu Apr 12 2012 T <t@example.org> - 1.9
-- nine
-
-* Wed Apr 11 2012 T <t@example.org> - 1.8
-- eight
-
-* Tue Apr 10 2012 T <t@example.org> - 1.7
-- seven
-
-* Mon Apr 09 2012 T <t@example.org> - 1.6
-- six
-
-* Thu Apr 05 2012 T <t@example.org> - 1.5
-- five
-
-* Wed Apr 04 2012 T <t@example.org> - 1.4
-- four
-
-* Tue Apr 03 2012 T <t@example.org> - 1.3
-- three
-
-* Mon Apr 02 2012 T <t@example.org> - 1.2
-- two
-"#;
+/// Everything that metadata can say; the least; and what no ordinary package has.
+const SPECS: &[(&str, &[u8])] = &[
+    ("kitchen-sink", include_bytes!("specs/kitchen-sink.spec")),
+    ("plain", include_bytes!("specs/plain.spec")),
+    ("no-source", include_bytes!("specs/no-source.spec")),
+    ("latin-one", LATIN1_SPEC),
+];
 
 const LATIN1_SPEC: &[u8] = b"
 Name: latin-one
@@ -162,29 +35,87 @@ J\xf6rg again
 - gr\xfc\xdfe
 ";
 
-/// Builds real packages with rpmbuild: binary, noarch, source, empty, and one in Latin-1.
+/// How many packages rpmbuild makes of the specs.
+pub const BUILT: usize = 10;
+
+/// Builds packages with rpmbuild, once for all tests.
+fn built() -> &'static [(String, Vec<u8>)] {
+    static BUILT: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let top = tempfile::tempdir().unwrap();
+        let sources = top.path().join("SOURCES");
+        fs::create_dir(&sources).unwrap();
+        fs::write(sources.join("elsewhere.tar.gz"), "nothing").unwrap();
+        for (name, text) in SPECS {
+            let path = top.path().join(format!("{name}.spec"));
+            fs::write(&path, text).unwrap();
+            run(Command::new("rpmbuild")
+                .args(["-ba", "--quiet", "--define", &format!("_topdir {}", top.path().display())])
+                .args(["--define", "_invalid_encoding_terminates_build 0"])
+                .args(["--define", "_build_id_links none", "--nodeps"])
+                .env("SOURCE_DATE_EPOCH", "1334000000")
+                .env("LC_ALL", "C.UTF-8")
+                .arg(&path));
+        }
+        let mut found = Vec::new();
+        collect(top.path(), &mut found);
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        found.into_iter().map(|path| (name(&path), fs::read(&path).unwrap())).collect()
+    })
+}
+
+/// Writes the packages that rpmbuild makes: binary, noarch, source, without source, empty, and
+/// one in Latin-1.
 pub fn build_rpms(into: &Path) {
-    let top = into.parent().expect("a directory inside a temporary one").join("rpmbuild");
-    fs::create_dir_all(&top).unwrap();
-    // rpmbuild wants the newest changes first.
-    let spec = SPEC.replacen("Thu Apr 05 2012 Third", "Thu Apr 19 2012 Third", 1);
-    for (name, text) in [("sink.spec", spec.as_bytes()), ("latin.spec", LATIN1_SPEC)] {
-        let path = top.join(name);
-        fs::write(&path, text).unwrap();
-        run(Command::new("rpmbuild")
-            .args(["-ba", "--quiet", "--define", &format!("_topdir {}", top.display())])
-            .args(["--define", "_invalid_encoding_terminates_build 0"])
-            .args(["--define", "_build_id_links none", "--nodeps"])
-            .env("SOURCE_DATE_EPOCH", "1334000000")
-            .env("LC_ALL", "C.UTF-8")
-            .arg(&path));
-    }
     fs::create_dir_all(into).unwrap();
-    let mut found = Vec::new();
-    collect(&top, &mut found);
-    for path in found {
-        fs::copy(&path, into.join(path.file_name().unwrap())).unwrap();
+    for (name, bytes) in built() {
+        fs::write(into.join(name), bytes).unwrap();
     }
+}
+
+/// Writes packages of every kind that we can make, in directories of their own; returns how many.
+pub fn all_rpms(into: &Path) -> usize {
+    build_rpms(&into.join("built"));
+    let mut count = BUILT;
+    for (dir, packages) in [("crate", of_the_crate()), ("raw", raw::all())] {
+        fs::create_dir_all(into.join(dir)).unwrap();
+        for (name, bytes) in packages {
+            fs::write(into.join(dir).join(format!("{name}.rpm")), bytes).unwrap();
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Returns packages of both formats that another builder makes.
+fn of_the_crate() -> Vec<(&'static str, Vec<u8>)> {
+    use rpm::{BuildConfig, CompressionType, Dependency};
+    let formats = [
+        ("crate-v4", BuildConfig::v4().compression(CompressionType::Gzip)),
+        ("crate-v4-plain", BuildConfig::v4().compression(CompressionType::None)),
+        ("crate-v6", BuildConfig::v6().compression(CompressionType::Gzip)),
+    ];
+    let package = |(name, config): (&'static str, BuildConfig)| {
+        let mut builder = rpm::PackageBuilder::new(name, "1.0^1~rc", "MIT", "aarch64", "summary");
+        builder.using_config(config.source_date(1_600_000_000)).release("1").epoch(0);
+        builder.description("Text.").build_host("host");
+        builder.requires(Dependency::greater_eq("needed", "1:2.0-3"));
+        builder.requires(Dependency::script_pre("pre-needed"));
+        builder.recommends(Dependency::any("wanted"));
+        builder.suggests(Dependency::less("suggested", "3"));
+        builder.supplements(Dependency::any("supplemented"));
+        builder.enhances(Dependency::any("enhanced"));
+        builder.add_changelog_entry("A - 1", "- second", 1_500_000_000u32);
+        builder.add_changelog_entry("B - 1", "- first", 1_400_000_000u32);
+        let file = rpm::FileOptions::new("/usr/bin/tool").permissions(0o755);
+        builder.with_file_contents("#!", file).unwrap();
+        builder.with_dir_entry(rpm::FileOptions::dir("/etc/tool")).unwrap();
+        builder.with_ghost(rpm::FileOptions::ghost("/var/log/tool.log")).unwrap();
+        let mut bytes = Vec::new();
+        builder.build().unwrap().write(&mut bytes).unwrap();
+        (name, bytes)
+    };
+    formats.map(package).into()
 }
 
 /// Adds the RPMs under a directory, sorted.
@@ -201,16 +132,21 @@ pub fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Reads a package below `repo` as a caller of the library would.
-pub fn read_package(repo: &Path, rpm: &Path) -> Package {
+/// Returns what is known of the file of a package below `repo`.
+pub fn facts_of(repo: &Path, rpm: &Path) -> FileFacts {
     let bytes = fs::read(rpm).unwrap();
     let modified = fs::metadata(rpm).unwrap().modified().unwrap();
     let mtime = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let facts = FileFacts {
+    FileFacts {
         href: rpm.strip_prefix(repo).unwrap().to_str().unwrap().to_owned(),
         size: bytes.len() as u64,
         mtime: mtime as i64,
         sha256: sha2::Sha256::digest(&bytes).into(),
-    };
-    Package::read(BufReader::new(bytes.as_slice()), facts).unwrap()
+    }
+}
+
+/// Reads a package below `repo` as a caller of the library would.
+pub fn read_package(repo: &Path, rpm: &Path) -> Package {
+    let file = BufReader::new(fs::File::open(rpm).unwrap());
+    Package::read(file, facts_of(repo, rpm)).unwrap()
 }
