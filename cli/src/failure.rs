@@ -206,6 +206,11 @@ fn classify_store(error: &StoreError) -> (u8, &'static str, Option<String>) {
         StoreError::UnknownRev { .. } => {
             (1, "unknown-rev", hint("cairn log REF lists the snapshots a ref has named"))
         }
+        StoreError::Collected { .. } => (
+            1,
+            "collected",
+            hint("what it held is gone; cairn hold keeps a snapshot from being collected"),
+        ),
         StoreError::BadRefName { .. } => (USAGE, "bad-ref-name", hint("such as production/9.7")),
         StoreError::NoSuchPath { .. } => (1, "no-such-path", hint("cairn ls shows what is there")),
         StoreError::Mount { .. } => {

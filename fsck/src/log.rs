@@ -1,6 +1,6 @@
 //! The log and the packs, read without the store.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cairn_store::fs::Dir;
 use cairn_store::id::{PackId, SnapshotId};
@@ -42,6 +42,7 @@ pub(crate) fn check(
     observer.begin("Reading the log", last, 0);
     let mut truth = Truth { head: None, refs: BTreeMap::new() };
     let mut seen = HashSet::new();
+    let gone = collected(&log, last);
     for number in 1..=last {
         if observer.interrupted() {
             return Err(Error::Interrupted);
@@ -72,7 +73,8 @@ pub(crate) fn check(
                     }
                 }
                 for pack in &operation.packs {
-                    if seen.insert(*pack) {
+                    let is_gone = gone.get(pack).is_some_and(|by| *by > number);
+                    if !is_gone && seen.insert(*pack) {
                         check_pack(&packs, pack, &subject, report);
                     }
                 }
@@ -82,6 +84,14 @@ pub(crate) fn check(
         }
     }
     Ok(truth)
+}
+
+/// Returns the packs that were collected, each with the last operation that did it.
+fn collected(log: &Log, last: u64) -> HashMap<PackId, u64> {
+    // What cannot be read is found below.
+    let operations = (1..=last).filter_map(|number| log.read(number).ok().flatten());
+    let collected = operations.filter_map(|(_, op)| op.collected.map(|gone| (op.number, gone)));
+    collected.flat_map(|(by, gone)| gone.packs.into_iter().map(move |pack| (pack, by))).collect()
 }
 
 fn number_of(name: &[u8]) -> Option<u64> {

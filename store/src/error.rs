@@ -72,6 +72,14 @@ pub enum Error {
         /// The rule it breaks.
         reason: &'static str,
     },
+    /// A snapshot that was there once.
+    #[error("snapshot {id} was collected by operation {operation}")]
+    Collected {
+        /// The snapshot.
+        id: SnapshotId,
+        /// The operation that took it out of the store.
+        operation: u64,
+    },
     /// A path does not exist in a snapshot.
     #[error("{path}: not in snapshot {snapshot}")]
     NoSuchPath {

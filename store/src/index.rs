@@ -5,6 +5,7 @@
 //! write is one short transaction. Only the inode cache holds something that the log does not
 //! know, and losing that costs time and nothing else.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use redb::{
@@ -15,12 +16,12 @@ use redb::{
 use crate::error::{Error, Result};
 use crate::fs::Time;
 use crate::id::{ObjectId, OperationId, PackId, SnapshotId};
-use crate::log::{Head, Operation};
+use crate::log::{Collected, Head, Operation};
 use crate::pack::{Listing, NodeId, Place};
 use crate::refs::RefName;
 
 /// Bumped when a table changes its shape: an index of another version is rebuilt.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 /// How much of the index redb may keep in memory, in bytes.
 const CACHE: usize = 16 << 20;
 
@@ -35,6 +36,8 @@ const TREES: TableDefinition<&[u8; 32], (u32, u64, u32)> = TableDefinition::new(
 const SNAPSHOTS: TableDefinition<&[u8; 32], (u32, u64, u32)> = TableDefinition::new("snapshots");
 /// pack's number in this index → pack.
 const PACKS: TableDefinition<u32, &[u8; 32]> = TableDefinition::new("packs");
+/// snapshot that was collected → the operation that did it.
+const COLLECTED: TableDefinition<&[u8; 32], u64> = TableDefinition::new("collected");
 /// (device, inode) → an [`Inode`] in fixed layout.
 const INODES: TableDefinition<(u64, u64), &[u8; INODE_LEN]> = TableDefinition::new("inodes");
 /// object and digest's name → digest.
@@ -189,6 +192,7 @@ impl Index {
             txn.open_table(TREES).map_err(damaged)?;
             txn.open_table(SNAPSHOTS).map_err(damaged)?;
             txn.open_table(PACKS).map_err(damaged)?;
+            txn.open_table(COLLECTED).map_err(damaged)?;
             txn.open_table(INODES).map_err(damaged)?;
             txn.open_table(DIGESTS).map_err(damaged)?;
             let mut meta = txn.open_table(META).map_err(damaged)?;
@@ -222,7 +226,8 @@ impl Index {
 
     /// Takes in operations that follow what the index knows, and files that were read.
     ///
-    /// Operations that it knows already are skipped: another process may have been faster.
+    /// Operations that it knows already are skipped: another process may have been faster. A
+    /// pack without contents is one that a later operation has collected.
     pub fn advance(
         &self,
         operations: &[(OperationId, Operation)],
@@ -235,10 +240,18 @@ impl Index {
                 Some(bytes) => decode_head(bytes.value())?.map_or(0, |head| head.number),
                 None => 0,
             };
-            add_packs(txn, contents)?;
+            let contents: HashMap<_, _> = contents.iter().map(|(id, list)| (id, list)).collect();
             for (id, operation) in operations {
                 if operation.number != known + 1 {
                     continue;
+                }
+                if let Some(collected) = &operation.collected {
+                    collect(txn, operation.number, collected)?;
+                }
+                for pack in &operation.packs {
+                    if let Some(places) = contents.get(pack) {
+                        add_pack(txn, pack, places)?;
+                    }
                 }
                 add_operation(txn, operation)?;
                 known = operation.number;
@@ -255,6 +268,20 @@ impl Index {
         })
     }
 
+    /// Forgets everything that is remembered of objects: files that have this content, digests.
+    pub fn forget_objects(&self, gone: &dyn Fn(&ObjectId) -> bool) -> Result<()> {
+        self.write(|txn| {
+            forget_inodes(txn, gone)?;
+            let mut digests = txn.open_table(DIGESTS).map_err(damaged)?;
+            digests.retain(|(object, _), _| !gone(&ObjectId::from_bytes(*object))).map_err(damaged)
+        })
+    }
+
+    /// Forgets every file that was read.
+    pub fn forget_inodes(&self) -> Result<()> {
+        self.write(|txn| forget_inodes(txn, &|_| true))
+    }
+
     /// Remembers digests of objects under a name such as `sha256`.
     pub fn add_digests(&self, name: &str, digests: &[(ObjectId, Vec<u8>)]) -> Result<()> {
         self.write(|txn| {
@@ -267,20 +294,54 @@ impl Index {
     }
 }
 
-fn add_packs(txn: &WriteTransaction, contents: &[(PackId, Listing)]) -> Result<()> {
+fn add_pack(txn: &WriteTransaction, pack: &PackId, places: &Listing) -> Result<()> {
     let mut packs = txn.open_table(PACKS).map_err(damaged)?;
     let mut trees = txn.open_table(TREES).map_err(damaged)?;
     let mut snapshots = txn.open_table(SNAPSHOTS).map_err(damaged)?;
-    for (pack, places) in contents {
-        let number = packs.last().map_err(damaged)?.map_or(0, |(number, _)| number.value() + 1);
-        packs.insert(number, pack.as_bytes()).map_err(damaged)?;
-        for (id, place) in places {
-            let value = (number, place.offset, place.len);
-            match id {
-                NodeId::Tree(id) => trees.insert(id.as_bytes(), value).map_err(damaged)?,
-                NodeId::Snapshot(id) => snapshots.insert(id.as_bytes(), value).map_err(damaged)?,
-            };
+    let number = packs.last().map_err(damaged)?.map_or(0, |(number, _)| number.value() + 1);
+    packs.insert(number, pack.as_bytes()).map_err(damaged)?;
+    for (id, place) in places {
+        let value = (number, place.offset, place.len);
+        match id {
+            NodeId::Tree(id) => trees.insert(id.as_bytes(), value).map_err(damaged)?,
+            NodeId::Snapshot(id) => snapshots.insert(id.as_bytes(), value).map_err(damaged)?,
+        };
+    }
+    Ok(())
+}
+
+fn forget_inodes(txn: &WriteTransaction, gone: &dyn Fn(&ObjectId) -> bool) -> Result<()> {
+    let mut inodes = txn.open_table(INODES).map_err(damaged)?;
+    inodes
+        .retain(|(dev, ino), bytes| !gone(&Inode::decode(dev, ino, bytes).object))
+        .map_err(damaged)
+}
+
+/// Takes packs out, with every node that is known to be in them. A node that is still needed is
+/// in a pack of the operation that collects, which is added after this.
+fn collect(txn: &WriteTransaction, operation: u64, collected: &Collected) -> Result<()> {
+    let mut packs = txn.open_table(PACKS).map_err(damaged)?;
+    let gone: HashSet<&[u8; 32]> = collected.packs.iter().map(PackId::as_bytes).collect();
+    let mut numbers = HashSet::new();
+    packs
+        .retain(|number, pack| {
+            let keep = !gone.contains(pack);
+            if !keep {
+                numbers.insert(number);
+            }
+            keep
+        })
+        .map_err(damaged)?;
+    // An index that is built anew never took them in.
+    if !numbers.is_empty() {
+        for table in [TREES, SNAPSHOTS] {
+            let mut table = txn.open_table(table).map_err(damaged)?;
+            table.retain(|_, (number, ..)| !numbers.contains(&number)).map_err(damaged)?;
         }
+    }
+    let mut table = txn.open_table(COLLECTED).map_err(damaged)?;
+    for snapshot in &collected.snapshots {
+        table.insert(snapshot.as_bytes(), operation).map_err(damaged)?;
     }
     Ok(())
 }
@@ -385,9 +446,63 @@ impl View {
         Ok(Some((PackId::from_bytes(*pack.value()), Place { offset, len })))
     }
 
-    /// Returns up to two snapshots whose id begins with these hex digits.
-    pub fn snapshots_with_prefix(&self, prefix: &str) -> Result<Vec<SnapshotId>> {
+    /// Returns the operation that collected a snapshot, if one did and it has not come back.
+    pub fn collector(&self, id: &SnapshotId) -> Result<Option<u64>> {
+        let table = self.txn.open_table(COLLECTED).map_err(damaged)?;
+        Ok(table.get(id.as_bytes()).map_err(damaged)?.map(|number| number.value()))
+    }
+
+    /// Returns the operations that collected snapshots, in order.
+    pub fn collectors(&self) -> Result<BTreeSet<u64>> {
+        let table = self.txn.open_table(COLLECTED).map_err(damaged)?;
+        let rows = table.iter().map_err(damaged)?;
+        rows.map(|row| Ok(row.map_err(damaged)?.1.value())).collect()
+    }
+
+    /// Returns every snapshot that the store has, in the order of their ids.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotId>> {
         let table = self.txn.open_table(SNAPSHOTS).map_err(damaged)?;
+        let rows = table.iter().map_err(damaged)?;
+        rows.map(|row| Ok(SnapshotId::from_bytes(*row.map_err(damaged)?.0.value()))).collect()
+    }
+
+    /// Returns every pack that the index knows.
+    pub fn packs(&self) -> Result<BTreeSet<PackId>> {
+        let table = self.txn.open_table(PACKS).map_err(damaged)?;
+        let rows = table.iter().map_err(damaged)?;
+        rows.map(|row| Ok(PackId::from_bytes(*row.map_err(damaged)?.1.value()))).collect()
+    }
+
+    /// Returns every ref that was ever moved, by name.
+    pub fn ever_named(&self) -> Result<Vec<RefName>> {
+        let table = self.txn.open_table(HISTORY).map_err(damaged)?;
+        let mut names: Vec<RefName> = Vec::new();
+        for row in table.iter().map_err(damaged)? {
+            let (key, _) = row.map_err(damaged)?;
+            let name = key.value().0;
+            if names.last().is_none_or(|last| last.as_str() != name) {
+                names.push(RefName::new(name).map_err(damaged)?);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Returns up to two snapshots whose id begins with these hex digits, of those that the store
+    /// has, or of those that were collected.
+    pub fn snapshots_with_prefix(&self, prefix: &str) -> Result<Vec<SnapshotId>> {
+        let here = self.prefixed(SNAPSHOTS, prefix)?;
+        match here.is_empty() {
+            true => self.prefixed(COLLECTED, prefix),
+            false => Ok(here),
+        }
+    }
+
+    fn prefixed<V: redb::Value + 'static>(
+        &self,
+        table: TableDefinition<&'static [u8; 32], V>,
+        prefix: &str,
+    ) -> Result<Vec<SnapshotId>> {
+        let table = self.txn.open_table(table).map_err(damaged)?;
         let low = format!("{prefix:0<64}");
         let high = format!("{prefix:f<64}");
         let (Some(low), Some(high)) = (SnapshotId::from_hex(&low), SnapshotId::from_hex(&high))

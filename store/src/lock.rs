@@ -86,10 +86,12 @@ impl Lock {
             }
             std::thread::sleep(RETRY);
         }
-        if kind == LockKind::Exclusive {
-            let text = serde_json::to_vec(&Holder::this(command)).expect("a holder is plain data");
-            file.set_len(0)?;
-            file.write_all(&text)?;
+        let text = serde_json::to_vec(&Holder::this(command)).expect("a holder is plain data");
+        let written = file.set_len(0).and_then(|()| file.write_all(&text));
+        match kind {
+            LockKind::Exclusive => written?,
+            // Of those who share a lock the last one's name stands there, if it can.
+            LockKind::Shared => drop(written),
         }
         Ok(Self { _file: file })
     }

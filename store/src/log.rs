@@ -50,9 +50,24 @@ pub struct Operation {
     pub edits: Vec<RefEdit>,
     /// The packs that hold what the new snapshots need and the store did not have.
     pub packs: Vec<PackId>,
+    /// What a collection of garbage took out of the store; nothing for every other verb.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected: Option<Collected>,
     /// What else the verb wants remembered; the store does not interpret it.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub details: serde_json::Value,
+}
+
+/// What a collection of garbage took out of the store (docs/format.md §6). The log itself stays
+/// whole: earlier operations go on naming these snapshots and packs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// Snapshots that the store does not have any more.
+    pub snapshots: Vec<SnapshotId>,
+    /// Packs that are not read any more; what is still needed of them is in this operation's.
+    pub packs: Vec<PackId>,
+    /// How many objects were chosen to go to the trash, all pools together.
+    pub objects: u64,
 }
 
 /// An operation's number and id: a position in the log.

@@ -18,7 +18,7 @@ use crate::fs::{self, Dir, LockKind, hex_random};
 use crate::id::{OperationId, PackId, SnapshotId, TreeId};
 use crate::index::{Index, Inode, RefState, View};
 use crate::lock::Lock;
-use crate::log::{Append, Head, Log, Operation, RefEdit};
+use crate::log::{Append, Collected, Head, Log, Operation, RefEdit};
 use crate::mount::{Mount, MountSpec};
 use crate::pack::{Listing, NodeId, PackWriter, Packs};
 use crate::path::RelPath;
@@ -225,6 +225,7 @@ impl Store {
             Rev::At(name, time) => self.resolve_at(&view, name, *time),
             Rev::Snapshot(id) => match view.node(&NodeId::Snapshot(*id))? {
                 Some(_) => Ok(*id),
+                None if view.collector(id)?.is_some() => Ok(*id),
                 None => Err(unknown(id.to_string(), "there is no such snapshot")),
             },
             Rev::Prefix(prefix) => match view.snapshots_with_prefix(prefix)?.as_slice() {
@@ -272,9 +273,27 @@ impl Store {
     }
 
     /// Returns a snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Collected`] when it was there once.
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
-        let bytes = self.read_node(&NodeId::Snapshot(*id), || format!("snapshot {id}"))?;
-        Snapshot::decode(id, &bytes)
+        let node = NodeId::Snapshot(*id);
+        let view = self.index.view()?;
+        if view.node(&node)?.is_none()
+            && let Some(operation) = view.collector(id)?
+        {
+            return Err(Error::Collected { id: *id, operation });
+        }
+        Snapshot::decode(id, &self.read_node(&node, || format!("snapshot {id}"))?)
+    }
+
+    /// Returns a snapshot, or nothing if it was collected.
+    pub fn try_snapshot(&self, id: &SnapshotId) -> Result<Option<Snapshot>> {
+        match self.snapshot(id) {
+            Ok(snapshot) => Ok(Some(snapshot)),
+            Err(Error::Collected { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns what is at `path` in a snapshot.
@@ -285,10 +304,17 @@ impl Store {
     }
 
     fn read_node(&self, id: &NodeId, name: impl Fn() -> String) -> Result<Vec<u8>> {
-        match self.index.view()?.node(id)? {
-            Some((pack, place)) => self.packs.read(&pack, place, id),
-            None => Err(Error::corrupt(name(), "no pack holds it")),
+        let missing = || Error::corrupt(name(), "no pack holds it");
+        let (pack, place) = self.index.view()?.node(id)?.ok_or_else(missing)?;
+        let read = self.packs.read(&pack, place, id);
+        if read.is_err() {
+            // A collection may have moved it to another pack since the index was asked.
+            let (again, place) = self.index.view()?.node(id)?.ok_or_else(missing)?;
+            if again != pack {
+                return self.packs.read(&again, place, id);
+            }
         }
+        read
     }
 
     /// Takes the locks that moving these refs needs.
@@ -319,6 +345,16 @@ impl Store {
         // What others logged while this command waited.
         catch_up(&self.index, &self.log, &self.packs)?;
         Ok(Writer { store: self, refs, _locks: locks })
+    }
+
+    /// Takes the whole store: while this lives nobody else writes to it or to its pools.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] with who began to write last, when somebody writes for longer than `wait`.
+    pub fn sole_writer(&self, wait: Duration) -> Result<Writer<'_>> {
+        let lock = self.lock("store", "the store", wait)?;
+        catch_up(&self.index, &self.log, &self.packs)?;
+        Ok(Writer { store: self, refs: Vec::new(), _locks: vec![lock] })
     }
 
     /// Takes a lock of the store that is no ref's, such as that of a mount's lists.
@@ -370,6 +406,10 @@ pub struct Proposal {
     pub edits: Vec<RefEdit>,
     /// New snapshots that the edits name.
     pub snapshots: Vec<Snapshot>,
+    /// Packs that are written already.
+    pub packs: Vec<(PackId, Listing)>,
+    /// What is taken out of the store.
+    pub collected: Option<Collected>,
     /// What else to remember.
     pub details: serde_json::Value,
     /// Files that were read, for the inode cache.
@@ -444,7 +484,8 @@ impl<'s> Writer<'s> {
     /// other error, nothing has happened.
     pub fn commit(&self, draft: &Draft<'_>, proposal: Proposal) -> Result<Committed> {
         let store = self.store;
-        let contents = self.write_pack(draft, &proposal)?;
+        let mut contents = self.write_pack(draft, &proposal)?;
+        contents.extend(proposal.packs);
         let mut operation = Operation {
             version: Log::VERSION,
             number: 0,
@@ -457,6 +498,7 @@ impl<'s> Writer<'s> {
             reason: store.session.reason.clone(),
             edits: proposal.edits,
             packs: contents.iter().map(|(pack, _)| *pack).collect(),
+            collected: proposal.collected,
             details: proposal.details,
         };
         let head = loop {
@@ -599,23 +641,41 @@ const CATCH_UP_BATCH: usize = 256;
 
 /// Takes in what was logged since the index was written; returns how many operations that was.
 fn catch_up(index: &Index, log: &Log, packs: &Packs) -> Result<usize> {
-    let mut head = index.view()?.head()?;
-    let mut count = 0;
     loop {
-        let (mut operations, mut contents) = (Vec::new(), Vec::new());
-        while operations.len() < CATCH_UP_BATCH
-            && let Some((id, operation)) = log.next(head)?
-        {
-            for pack in &operation.packs {
-                contents.push((*pack, packs.scan(pack)?));
-            }
-            head = Some(Head { number: operation.number, id });
-            operations.push((id, operation));
+        let mut head = index.view()?.head()?;
+        match take_in(index, log, packs, &mut head) {
+            // A pack that is gone may have been collected after the log was read.
+            Err(Error::Corrupt { .. }) if log.next(head)?.is_some() => {}
+            taken => return taken,
         }
-        if operations.is_empty() {
-            return Ok(count);
-        }
-        count += operations.len();
-        index.advance(&operations, &contents, &[])?;
     }
+}
+
+fn take_in(index: &Index, log: &Log, packs: &Packs, head: &mut Option<Head>) -> Result<usize> {
+    // All of the log comes first: what a later operation collected is not there to be read.
+    let mut operations = Vec::new();
+    let mut gone: HashMap<PackId, u64> = HashMap::new();
+    while let Some((id, operation)) = log.next(*head)? {
+        *head = Some(Head { number: operation.number, id });
+        if let Some(collected) = &operation.collected {
+            gone.extend(collected.packs.iter().map(|pack| (*pack, operation.number)));
+        }
+        operations.push((id, operation));
+    }
+    if operations.iter().any(|(_, operation)| operation.collected.is_some()) {
+        // Which objects went is not in the log, so nothing that the inode cache says holds.
+        index.forget_inodes()?;
+    }
+    for batch in operations.chunks(CATCH_UP_BATCH) {
+        let mut contents = Vec::new();
+        for (_, operation) in batch {
+            for pack in &operation.packs {
+                if gone.get(pack).is_none_or(|by| *by <= operation.number) {
+                    contents.push((*pack, packs.scan(pack)?));
+                }
+            }
+        }
+        index.advance(batch, &contents, &[])?;
+    }
+    Ok(operations.len())
 }

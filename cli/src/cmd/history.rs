@@ -147,7 +147,10 @@ struct OperationDocument {
 #[derive(Serialize)]
 struct RefChange {
     name: String,
-    changed: Changed,
+    /// Null where one of the two snapshots was collected.
+    changed: Option<Changed>,
+    #[serde(skip)]
+    collected: Vec<String>,
 }
 
 /// `cairn show`.
@@ -163,10 +166,14 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Exit {
     let refs = refs.into_iter().filter(|state| state.snapshot == id);
     let refs = refs.map(|state| state.name.to_string()).collect();
     let changed_since = match snapshot.parents.first() {
-        Some(parent) => {
-            let before = site.store.snapshot(parent)?.root();
-            Some(Changed::between(&site.store, Some(&before), Some(&snapshot.root()))?)
-        }
+        // A parent is where it came from; it may have been collected since.
+        Some(parent) => match site.store.try_snapshot(parent)? {
+            Some(before) => {
+                let before = before.root();
+                Some(Changed::between(&site.store, Some(&before), Some(&snapshot.root()))?)
+            }
+            None => None,
+        },
         None => None,
     };
     let document =
@@ -228,12 +235,22 @@ fn show_operation(context: &Context<'_>, site: &Site, number: u64) -> Exit {
     let row = read_operation(site, number)?;
     let mut differences = Vec::new();
     for edit in &row.refs {
-        let root = |id: &Option<SnapshotId>| {
-            id.as_ref().map(|id| Ok(site.store.snapshot(id)?.root())).transpose()
+        let (mut roots, mut collected) = ([None; 2], Vec::new());
+        for (root, id) in roots.iter_mut().zip([edit.old, edit.new]) {
+            match id.map(|id| site.store.snapshot(&id)).transpose() {
+                Ok(snapshot) => *root = snapshot.map(|snapshot| snapshot.root()),
+                Err(error @ cairn_store::Error::Collected { .. }) => {
+                    collected.push(error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let [old, new] = roots;
+        let changed = match collected.is_empty() {
+            true => Some(Changed::between(&site.store, old.as_ref(), new.as_ref())?),
+            false => None,
         };
-        let (old, new): (Result<_, cairn_store::Error>, _) = (root(&edit.old), root(&edit.new));
-        let difference = Changed::between(&site.store, old?.as_ref(), new?.as_ref())?;
-        differences.push(RefChange { name: edit.name.clone(), changed: difference });
+        differences.push(RefChange { name: edit.name.clone(), changed, collected });
     }
     let document = OperationDocument { operation: row, details, changed: differences };
     if context.output.json {
@@ -241,12 +258,11 @@ fn show_operation(context: &Context<'_>, site: &Site, number: u64) -> Exit {
     }
     let mut text = operation_text(context, &document.operation);
     for difference in &document.changed {
-        let _ = writeln!(
-            text,
-            "    {}: {}",
-            difference.name,
-            changed(context.output, &difference.changed)
-        );
+        let what = match &difference.changed {
+            Some(difference) => changed(context.output, difference),
+            None => difference.collected.join("; "),
+        };
+        let _ = writeln!(text, "    {}: {what}", difference.name);
     }
     Ok(context.output.text(&text).map(|()| 0)?)
 }

@@ -118,8 +118,9 @@ impl Times {
         if let Some(known) = known.and_then(|bytes| Self::decode(&bytes))
             && let Ok(at) = publications.binary_search_by_key(&known.operation, |(n, _)| *n)
             && let (_, Some(snapshot)) = publications[at]
+            && let Some(snapshot) = store.try_snapshot(&snapshot)?
         {
-            let root = store.snapshot(&snapshot)?.root();
+            let root = snapshot.root();
             let rest = &publications[at + 1..];
             if root.tree == known.tree {
                 if rest.is_empty() {
@@ -200,7 +201,9 @@ fn fold(
             point = None;
             continue;
         };
-        let root = store.snapshot(snapshot)?.root();
+        // What was collected cannot be looked at: what came with it counts from the next one on.
+        let Some(snapshot) = store.try_snapshot(snapshot)? else { continue };
+        let root = snapshot.root();
         if point.as_ref().is_some_and(|point| point.root == root) {
             continue;
         }
