@@ -110,6 +110,8 @@ pub enum Command {
     Ingest(IngestArgs),
     /// Put ingested composes into a release's staging view.
     Stage(StageArgs),
+    /// Sign what is unsigned or stale in a release's staging view.
+    Sign(SignArgs),
     /// Make what is staged production, then write the mirror lists.
     Promote(PromoteArgs),
     /// Return a ref and its view to a snapshot that was there before.
@@ -188,6 +190,22 @@ pub struct StageArgs {
     /// Staging becomes exactly the composes.
     #[arg(long)]
     pub delete: bool,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A repodata/repomd.xml whose signature verifies with the configured keys keeps it. The others are
+signed by [sign] of the configuration, all of them or none: what cannot be signed and verified is
+exit code 12, and nothing is published.
+
+Examples:
+  cairn sign 9 -n                    which repositories would be signed
+  cairn sign 9 -m 'new key'          after sign.verify_key was changed to the new one's")]
+pub struct SignArgs {
+    /// The release: 9, 9-beta, 9-lookahead.
+    pub release: String,
     #[command(flatten)]
     pub reason: Reason,
 }

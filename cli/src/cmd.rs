@@ -77,6 +77,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Init(args) => init::run(&context, args),
         Command::Ingest(args) => release::ingest(&context, args),
         Command::Stage(args) => release::stage(&context, args),
+        Command::Sign(args) => release::sign(&context, args),
         Command::Promote(args) => release::promote(&context, args),
         Command::Rollback(args) => release::rollback(&context, args),
         Command::Publish(args) => release::publish(&context, args),

@@ -1,4 +1,4 @@
-//! The commands that move refs: ingest, stage, promote, rollback; and publish and lists.
+//! The commands that move refs: ingest, stage, sign, promote, rollback; and publish and lists.
 
 use cairn_releng::compose::Unfinished;
 use cairn_releng::config::Percent;
@@ -7,7 +7,9 @@ use cairn_store::ingest::{How, Placement, Recognise};
 
 use super::report::render;
 use super::{Context, Exit};
-use crate::args::{IngestArgs, ListsArgs, PromoteArgs, PublishArgs, RollbackArgs, StageArgs};
+use crate::args::{
+    IngestArgs, ListsArgs, PromoteArgs, PublishArgs, RollbackArgs, SignArgs, StageArgs,
+};
 use crate::failure::Failure;
 
 fn merge(delete: bool) -> Merge {
@@ -35,6 +37,12 @@ pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
     let report = verbs::stage(&site, &args.release, &args.composes, &options, &context.progress)?;
     render(context, &report)
+}
+
+/// `cairn sign`.
+pub fn sign(context: &Context<'_>, args: &SignArgs) -> Exit {
+    let site = context.site(Some(&args.reason))?;
+    render(context, &verbs::sign(&site, &args.release, context.mode(), &context.progress)?)
 }
 
 /// `cairn promote`.

@@ -69,6 +69,14 @@ fn text(output: &Output, report: &Report) -> String {
     for plan in &report.plan {
         text += &plan_text(output, plan);
     }
+    if !report.signed.is_empty() {
+        let verb = if report.dry_run { "to be signed" } else { "signed" };
+        let _ = writeln!(text, "  {}  {verb}", count(report.signed.len() as u64, "repo"));
+        let limit = if output.verbose > 0 { usize::MAX } else { 0 };
+        for path in report.signed.iter().take(limit) {
+            let _ = writeln!(text, "    {path}");
+        }
+    }
     for view in &report.views {
         let _ = writeln!(text, "  view   {}", view_text(output, view, report.dry_run));
     }

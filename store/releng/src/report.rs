@@ -138,6 +138,9 @@ pub struct Report {
     pub lists: Vec<ListReport>,
     /// Paths whose time was moved forward because content changed with size and time equal.
     pub times_moved: Vec<RelPath>,
+    /// Metadata that was signed, or would be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signed: Vec<RelPath>,
     /// What would change, ref by ref; only in a dry run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<RefPlan>,

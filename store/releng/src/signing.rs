@@ -24,12 +24,14 @@ use crate::program::{Ended, Failure, Program};
 
 mod keyring;
 mod scratch;
+mod tree;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
 use scratch::Scratch;
+pub use tree::{RepoSignature, Signed, TreeSigner, examine};
 use verify::MAX_SIGNATURE;
 pub use verify::{Verdict, Verifier};
 

@@ -1,4 +1,4 @@
-//! The release verbs: ingest, stage, promote, rollback, publish.
+//! The release verbs: ingest, stage, sign, promote, rollback, publish.
 //!
 //! Each computes the tree that a ref shall name, and hands the moves to one procedure that plans
 //! or carries them out: prepare every view, append the operation, swap, write the lists. That
@@ -10,6 +10,7 @@ mod moves;
 mod promote;
 mod publish;
 mod rollback;
+mod sign;
 mod stage;
 
 pub use ingest::{IngestOptions, ingest};
@@ -17,6 +18,7 @@ pub use lists::lists;
 pub use promote::{PromoteOptions, promote};
 pub use publish::publish;
 pub use rollback::rollback;
+pub use sign::sign;
 pub use stage::{StageOptions, stage};
 
 /// Whether what the new side lacks stays.
