@@ -9,6 +9,7 @@ mod lists;
 mod main_job;
 mod output;
 mod refusals;
+mod signing;
 mod swaps;
 
 use cairn_testkit::World;

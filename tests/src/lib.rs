@@ -6,6 +6,7 @@
 //! * [`treecmp`]: whether two directories are equal, and where they are not.
 //! * [`readers`]: a thread that reads a published tree and notices gaps and mixtures.
 //! * [`clients`]: rpm, dnf, rsync, createrepo_c, and an HTTP server for them.
+//! * [`Keys`]: a gpg home with signing keys, and scripts that sign.
 //! * [`hostile`]: names, links and files that a compose should not have.
 //!
 //! A tool or a privilege that is missing is an [`Unavailable`]; [`available`] says so plainly,
@@ -15,6 +16,7 @@
 pub mod clients;
 pub mod filesystem;
 pub mod hostile;
+mod keys;
 pub mod readers;
 mod run;
 pub mod treecmp;
@@ -23,6 +25,7 @@ mod world;
 
 pub use cairn_releng::sample;
 pub use cairn_store::fault::CrashPoint;
+pub use keys::Keys;
 pub use run::{Run, Running};
 /// What [`Running::signal`] takes.
 pub use rustix::process::Signal;

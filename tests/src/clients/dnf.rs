@@ -18,6 +18,7 @@ pub struct Dnf {
     root: TempDir,
     arch: String,
     repos: Vec<(String, String)>,
+    key: Option<PathBuf>,
 }
 
 impl Dnf {
@@ -33,7 +34,7 @@ impl Dnf {
             what: "a root for dnf".to_owned(),
             reason: error.to_string(),
         })?;
-        Ok(Self { root, arch: "x86_64".to_owned(), repos: Vec::new() })
+        Ok(Self { root, arch: "x86_64".to_owned(), repos: Vec::new(), key: None })
     }
 
     /// Makes it a machine of another architecture.
@@ -49,6 +50,13 @@ impl Dnf {
         let url = url.as_ref().to_str().expect("a repository's URL is text");
         let url = if url.starts_with('/') { format!("file://{url}") } else { url.to_owned() };
         self.repos.push((id.to_owned(), url));
+        self
+    }
+
+    /// Demands that every repository's metadata is signed with a key of this file.
+    #[must_use]
+    pub fn key(mut self, path: &Path) -> Self {
+        self.key = Some(path.to_owned());
         self
     }
 
@@ -89,6 +97,9 @@ impl Dnf {
             text.push_str(&format!(
                 "[{id}]\nname={id}\nbaseurl={url}\nskip_if_unavailable=0\nmetadata_expire=0\n"
             ));
+            if let Some(key) = &self.key {
+                text.push_str(&format!("repo_gpgcheck=1\ngpgkey=file://{}\n", key.display()));
+            }
         }
         text
     }
