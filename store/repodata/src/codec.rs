@@ -194,33 +194,103 @@ pub fn decompress(file: &str, bytes: &[u8], limits: Limits) -> Result<Vec<u8>> {
 ///
 /// Only those of an encoder that cannot be set up, such as for want of memory.
 pub fn compress(bytes: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
-    let room = Vec::with_capacity(bytes.len() / 6 + 64);
-    match compression {
-        Compression::None => Ok(bytes.to_vec()),
-        Compression::Gzip => {
-            // A time of zero, no name, and "unknown" as system keep the header constant.
-            let builder = flate2::GzBuilder::new().mtime(0).operating_system(255);
-            let mut encoder = builder.write(room, flate2::Compression::new(GZIP_LEVEL));
-            encoder.write_all(bytes)?;
-            encoder.finish()
+    let mut encoder = Encoder::new(compression, bytes.len())?;
+    encoder.write(bytes)?;
+    encoder.finish()
+}
+
+/// Compresses what comes piece by piece; equal content gives equal output, however it is cut.
+pub(crate) struct Encoder {
+    format: Format,
+    /// What an encoder makes of its input may depend on where a call ends: all calls but the last
+    /// pass this many bytes.
+    chunk: Vec<u8>,
+}
+
+const CHUNK: usize = 64 << 10;
+
+enum Format {
+    None(Vec<u8>),
+    Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
+    Xz(Box<liblzma::write::XzEncoder<Vec<u8>>>),
+    Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
+    Bzip2(Box<bzip2::write::BzEncoder<Vec<u8>>>),
+}
+
+impl Encoder {
+    /// Starts an output for `size` bytes of input.
+    pub(crate) fn new(compression: Compression, size: usize) -> io::Result<Encoder> {
+        let room = match compression {
+            Compression::None => Vec::with_capacity(size),
+            _ => Vec::with_capacity(size / 12 + 64),
+        };
+        let format = match compression {
+            Compression::None => Format::None(room),
+            Compression::Gzip => {
+                // A time of zero, no name, and "unknown" as system keep the header constant.
+                let builder = flate2::GzBuilder::new().mtime(0).operating_system(255);
+                Format::Gzip(Box::new(builder.write(room, flate2::Compression::new(GZIP_LEVEL))))
+            }
+            Compression::Xz => {
+                Format::Xz(Box::new(liblzma::write::XzEncoder::new(room, XZ_PRESET)))
+            }
+            Compression::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(room, ZSTD_LEVEL)?;
+                encoder.include_checksum(true)?;
+                encoder.set_pledged_src_size(Some(size as u64))?;
+                Format::Zstd(Box::new(encoder))
+            }
+            Compression::Bzip2 => {
+                let level = bzip2::Compression::new(BZIP2_LEVEL);
+                Format::Bzip2(Box::new(bzip2::write::BzEncoder::new(room, level)))
+            }
+        };
+        Ok(Encoder { format, chunk: Vec::new() })
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if let Format::None(out) = &mut self.format {
+            out.extend_from_slice(bytes);
+            return Ok(());
         }
-        Compression::Xz => {
-            let mut encoder = liblzma::write::XzEncoder::new(room, XZ_PRESET);
-            encoder.write_all(bytes)?;
-            encoder.finish()
+        while self.chunk.len() + bytes.len() >= CHUNK {
+            let (now, later) = bytes.split_at(CHUNK - self.chunk.len());
+            match self.chunk.is_empty() {
+                true => self.format.write(now)?,
+                false => {
+                    self.chunk.extend_from_slice(now);
+                    self.format.write(&self.chunk)?;
+                    self.chunk.clear();
+                }
+            }
+            bytes = later;
         }
-        Compression::Zstd => {
-            let mut encoder = zstd::stream::write::Encoder::new(room, ZSTD_LEVEL)?;
-            encoder.include_checksum(true)?;
-            encoder.set_pledged_src_size(Some(bytes.len() as u64))?;
-            encoder.write_all(bytes)?;
-            encoder.finish()
+        self.chunk.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Returns the output.
+    pub(crate) fn finish(mut self) -> io::Result<Vec<u8>> {
+        self.format.write(&self.chunk)?;
+        match self.format {
+            Format::None(out) => Ok(out),
+            Format::Gzip(encoder) => encoder.finish(),
+            Format::Xz(encoder) => encoder.finish(),
+            Format::Zstd(encoder) => encoder.finish(),
+            Format::Bzip2(encoder) => encoder.finish(),
         }
-        Compression::Bzip2 => {
-            let level = bzip2::Compression::new(BZIP2_LEVEL);
-            let mut encoder = bzip2::write::BzEncoder::new(room, level);
-            encoder.write_all(bytes)?;
-            encoder.finish()
+    }
+}
+
+impl Format {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Format::None(out) => out.write_all(bytes),
+            Format::Gzip(encoder) => encoder.write_all(bytes),
+            Format::Xz(encoder) => encoder.write_all(bytes),
+            Format::Zstd(encoder) => encoder.write_all(bytes),
+            Format::Bzip2(encoder) => encoder.write_all(bytes),
         }
     }
 }
@@ -317,6 +387,20 @@ mod tests {
                 assert_eq!(packed, compress(&plain, compression).unwrap(), "{compression}");
                 let unpacked = decompress("f", &packed, Limits::default()).unwrap();
                 assert_eq!(unpacked, plain, "{compression}");
+            }
+        }
+    }
+
+    #[test]
+    fn output_does_not_depend_on_how_the_input_is_cut() {
+        let plain: Vec<u8> =
+            (0..20_000u32).flat_map(|n| (n * n).to_string().into_bytes()).collect();
+        for compression in ALL {
+            let whole = compress(&plain, compression).unwrap();
+            for size in [1, 7, 4096, CHUNK - 1, CHUNK, CHUNK + 1, 100_000] {
+                let mut encoder = Encoder::new(compression, plain.len()).unwrap();
+                plain.chunks(size).for_each(|piece| encoder.write(piece).unwrap());
+                assert!(encoder.finish().unwrap() == whole, "{compression}, pieces of {size}");
             }
         }
     }

@@ -23,6 +23,7 @@ mod lists;
 pub mod merge;
 pub mod modules;
 pub mod other;
+mod pool;
 pub mod primary;
 pub mod repomd;
 pub mod treeinfo;

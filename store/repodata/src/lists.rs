@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::limits::MAX_PACKAGES;
 use crate::xml::{Document, Token};
 
-/// Whether the bytes of each package's element are kept.
+/// Whether elements of packages may be kept as bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
     No,
@@ -20,7 +20,6 @@ pub(crate) struct Packages {
     declared: u64,
     found: u64,
     seen: HashSet<Checksum>,
-    keep: Keep,
     /// The prefixes that elements may have.
     prefixes: &'static [&'static str],
 }
@@ -47,7 +46,7 @@ impl Packages {
             return Err(Error::record(document.file(), root, reason));
         }
         let prefixes: &[&str] = if root == "metadata" { &["rpm"] } else { &[] };
-        Ok(Packages { declared, found: 0, seen: HashSet::new(), keep, prefixes })
+        Ok(Packages { declared, found: 0, seen: HashSet::new(), prefixes })
     }
 
     /// Reads up to the next package's start tag; returns false if there is none.
@@ -59,9 +58,6 @@ impl Packages {
                     if self.found > self.declared {
                         return Err(self.count(document));
                     }
-                    if self.keep == Keep::Yes {
-                        document.keep(self.prefixes)?;
-                    }
                     return Ok(true);
                 }
                 Token::Start(_) => document.skip()?,
@@ -69,6 +65,11 @@ impl Packages {
                 Token::End | Token::Eof => return Ok(false),
             }
         }
+    }
+
+    /// Starts to keep the package whose start tag was just read; the list was opened for that.
+    pub(crate) fn keep<R: BufRead>(&self, document: &mut Document<R>) -> Result<()> {
+        document.keep(self.prefixes)
     }
 
     /// Returns name, architecture and id of the package whose start tag was just read, for the

@@ -5,7 +5,7 @@
 //! are read from their headers. What does not belong to the set costs a scan and no memory.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::BufRead;
+use std::io::{self, BufRead};
 use std::thread;
 
 use crate::checksum::Checksum;
@@ -13,8 +13,9 @@ use crate::error::{Error, Result};
 use crate::header::FileFacts;
 use crate::href;
 use crate::lists::{Keep, Packages};
+use crate::pool::{Place, Pool};
 use crate::primary::number;
-use crate::write::{Elements, RepodataBuilder};
+use crate::write::{Elements, Held, Pools, RepodataBuilder};
 use crate::xml::{self, Document, Token};
 
 /// The three package lists of one repository, decompressed: names for errors, and readers.
@@ -50,12 +51,18 @@ pub struct Merge {
     /// By package id.
     wanted: HashMap<Checksum, FileFacts>,
     known: HashMap<Checksum, Known>,
+    /// The elements of each load.
+    loads: Vec<Pools>,
 }
 
 /// What other metadata says of a package.
 #[derive(Debug)]
 struct Known {
-    elements: Elements,
+    /// Which load its elements are of.
+    load: usize,
+    primary: Place,
+    filelists: Place,
+    other: Place,
     size: u64,
     href: String,
     base: Option<String>,
@@ -87,7 +94,7 @@ impl Merge {
                 return Err(Error::record("package set", href, reason));
             }
         }
-        Ok(Merge { wanted, known: HashMap::new() })
+        Ok(Merge { wanted, known: HashMap::new(), loads: Vec::new() })
     }
 
     /// Takes what it can use from the lists of one repository, which are read in parallel. What
@@ -113,19 +120,20 @@ impl Merge {
             let found = merge.read_primary(primary);
             (found, join(files), join(changes))
         });
-        let (mut found, mut files, mut changes) = (found?, files?, changes?);
+        let (primary, mut found) = found?;
+        let (filelists, files) = files?;
+        let (other, changes) = changes?;
         for (pkgid, known) in &mut found {
-            let element = |list: &mut HashMap<Checksum, Vec<u8>>, file: &str| {
-                list.remove(pkgid).ok_or_else(|| {
+            let place = |places: &HashMap<Checksum, Place>, file: &str| {
+                places.get(pkgid).copied().ok_or_else(|| {
                     let reason = format!("primary has it at {}, this list does not", known.href);
                     Error::record(file, pkgid.hex(), reason)
                 })
             };
-            let (filelists, other) =
-                (element(&mut files, filelists_name)?, element(&mut changes, other_name)?);
-            known.elements.filelists = filelists;
-            known.elements.other = other;
+            let (filelists, other) = (place(&files, filelists_name)?, place(&changes, other_name)?);
+            (known.filelists, known.other) = (filelists, other);
         }
+        self.loads.push(Pools { primary, filelists, other });
         for (pkgid, known) in found {
             self.known.entry(pkgid).or_insert(known);
         }
@@ -146,20 +154,48 @@ impl Merge {
     ///
     /// A file that neither loaded metadata nor the caller described.
     pub fn finish(self, builder: &mut RepodataBuilder) -> Result<Merged> {
-        let Merge { wanted, mut known } = self;
+        let merged = self.carry(builder);
+        // Also after an error: what was added until then refers to them.
+        builder.adopt(self.loads);
+        merged
+    }
+
+    /// Adds what is known, with elements in pools that the builder is about to adopt.
+    fn carry(&self, builder: &mut RepodataBuilder) -> Result<Merged> {
         let mut merged = Merged { carried: 0, fresh: 0 };
-        for (pkgid, facts) in wanted {
-            match known.remove(&pkgid) {
-                Some(known) => {
-                    builder.elements(&facts.href, known.at(&facts.href))?;
-                    merged.carried += 1;
+        // In the order of locations, which is nearly that of the pools.
+        let mut wanted: Vec<(&str, &Checksum)> =
+            self.wanted.iter().map(|(pkgid, facts)| (facts.href.as_str(), pkgid)).collect();
+        wanted.sort_unstable();
+        let mut readers: Vec<_> = self.loads.iter().map(|pools| pools.primary.reader()).collect();
+        let first = builder.adopted();
+        for (href, pkgid) in wanted {
+            let Some(known) = self.known.get(pkgid) else {
+                if builder.has(href) {
+                    merged.fresh += 1;
+                    continue;
                 }
-                None if builder.has(&facts.href) => merged.fresh += 1,
-                None => {
-                    let reason = "no metadata describes it and its header was not read";
-                    return Err(Error::record("package set", facts.href, reason));
+                let reason = "no metadata describes it and its header was not read";
+                return Err(Error::record("package set", href, reason));
+            };
+            let held = |place| Held { pools: first + known.load, place };
+            let primary = match known.is_at(href) {
+                true => held(known.primary),
+                false => {
+                    let element = readers[known.load].get(known.primary);
+                    let element = element.map_err(|source| cannot_hold("primary", source))?;
+                    let mut tag = "<location".to_owned();
+                    xml::attribute(&mut tag, "href", href);
+                    tag.push_str("/>");
+                    let (before, after) =
+                        (&element[..known.location.start], &element[known.location.end..]);
+                    builder.hold_primary(&[before, tag.as_bytes(), after])?
                 }
-            }
+            };
+            let (filelists, other) = (held(known.filelists), held(known.other));
+            let pkgid = pkgid.clone();
+            builder.elements(href, Elements { pkgid, primary, filelists, other })?;
+            merged.carried += 1;
         }
         Ok(merged)
     }
@@ -172,22 +208,23 @@ impl Merge {
     fn read_primary<R: BufRead>(
         &self,
         (file, reader): (&str, R),
-    ) -> Result<HashMap<Checksum, Known>> {
+    ) -> Result<(Pool, HashMap<Checksum, Known>)> {
         let mut document = Document::new(file, reader);
         let mut packages = Packages::open(&mut document, "metadata", Keep::Yes)?;
-        let mut found = HashMap::new();
+        let (mut pool, mut found) = (Pool::default(), HashMap::new());
         while packages.next(&mut document)? {
-            let known = read_known(&mut document)?;
-            let pkgid = &known.elements.pkgid;
-            packages.seen(&document, pkgid)?;
+            packages.keep(&mut document)?;
+            let (pkgid, mut known) = read_known(&mut document, self.loads.len())?;
+            packages.seen(&document, &pkgid)?;
             // A wrong size is a wrong description: the header will say.
-            let same_size = self.wanted.get(pkgid).is_some_and(|facts| facts.size == known.size);
-            if same_size && self.needs(pkgid) {
-                found.insert(pkgid.clone(), known);
+            let same_size = self.wanted.get(&pkgid).is_some_and(|facts| facts.size == known.size);
+            if same_size && self.needs(&pkgid) {
+                known.primary = hold(&mut pool, &mut document)?;
+                found.insert(pkgid, known);
             }
         }
         packages.close(&mut document)?;
-        Ok(found)
+        Ok((pool, found))
     }
 
     /// Reads the elements of one of the other lists.
@@ -195,20 +232,22 @@ impl Merge {
         &self,
         (file, reader): (&str, R),
         root: &'static str,
-    ) -> Result<HashMap<Checksum, Vec<u8>>> {
+    ) -> Result<(Pool, HashMap<Checksum, Place>)> {
         let mut document = Document::new(file, reader);
         let mut packages = Packages::open(&mut document, root, Keep::Yes)?;
-        let mut found = HashMap::new();
+        let (mut pool, mut found) = (Pool::default(), HashMap::new());
         while packages.next(&mut document)? {
             let (pkgid, ..) = packages.identity(&document)?;
-            document.skip()?;
-            let kept = document.kept();
             if self.needs(&pkgid) {
-                found.insert(pkgid, with_line_feed(kept));
+                packages.keep(&mut document)?;
+                document.skip()?;
+                found.insert(pkgid, hold(&mut pool, &mut document)?);
+            } else {
+                document.skip()?;
             }
         }
         packages.close(&mut document)?;
-        Ok(found)
+        Ok((pool, found))
     }
 }
 
@@ -217,7 +256,7 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Reads the package whose start tag was just read, as bytes.
-fn read_known<R: BufRead>(document: &mut Document<R>) -> Result<Known> {
+fn read_known<R: BufRead>(document: &mut Document<R>, load: usize) -> Result<(Checksum, Known)> {
     let file = document.file().to_owned();
     let (mut name, mut pkgid, mut size) = (String::new(), None, 0);
     let (mut href, mut base, mut location) = (None, None, 0..0);
@@ -253,26 +292,23 @@ fn read_known<R: BufRead>(document: &mut Document<R>) -> Result<Known> {
     let href = href.ok_or_else(|| missing("location"))?;
     href::check_for(&file, &name, &href)?;
     let pkgid = pkgid.ok_or_else(|| missing("checksum"))?;
-    let primary = with_line_feed(document.kept());
-    let elements = Elements { pkgid, primary, filelists: Vec::new(), other: Vec::new() };
-    Ok(Known { elements, size, href, base, location })
+    let [primary, filelists, other] = [Place::default(); 3];
+    Ok((pkgid, Known { load, primary, filelists, other, size, href, base, location }))
 }
 
 impl Known {
-    /// Returns the elements for a package at `href`: as they are, but for a location that differs.
-    fn at(self, href: &str) -> Elements {
-        let Known { mut elements, location, .. } = self;
-        if self.href != href || self.base.is_some() {
-            let mut tag = "<location".to_owned();
-            xml::attribute(&mut tag, "href", href);
-            tag.push_str("/>");
-            elements.primary.splice(location, tag.into_bytes());
-        }
-        elements
+    /// Returns whether the `primary` element says that the package is at `href`.
+    fn is_at(&self, href: &str) -> bool {
+        self.href == href && self.base.is_none()
     }
 }
 
-fn with_line_feed(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.push(b'\n');
-    bytes
+/// Takes the element that was kept, with a line feed at its end.
+fn hold<R: BufRead>(pool: &mut Pool, document: &mut Document<R>) -> Result<Place> {
+    let held = pool.push(&[document.kept(), b"\n"]);
+    held.map_err(|source| cannot_hold(document.file(), source))
+}
+
+fn cannot_hold(file: &str, source: io::Error) -> Error {
+    Error::Io { file: file.to_owned(), source }
 }

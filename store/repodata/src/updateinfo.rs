@@ -144,7 +144,7 @@ fn read_advisory<R: BufRead>(document: &mut Document<R>, kind: String) -> Result
             Token::End | Token::Eof => break,
         }
     }
-    advisory.bytes = document.kept();
+    advisory.bytes = document.kept().to_vec();
     if advisory.id.is_empty() {
         return Err(Error::record(document.file(), "an advisory", "no id"));
     }

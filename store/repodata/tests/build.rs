@@ -376,6 +376,40 @@ fn a_package_that_moved_keeps_everything_but_its_location() {
 }
 
 #[test]
+fn two_packages_at_one_location_are_refused() {
+    let old = Texts::of(&build(&["a", "b"], options()));
+    let set = ["a", "b"].map(|name| FileFacts { href: "x.rpm".to_owned(), ..package(name).1 });
+    let mut merge = Merge::new(set).unwrap();
+    merge.load(old.lists()).unwrap();
+    let mut builder = RepodataBuilder::new(options());
+    let error = merge.finish(&mut builder).unwrap_err().to_string();
+    assert_eq!(error, "repomd.xml: x.rpm: two packages have this location");
+    // What was added until then is whole.
+    assert!(Texts::of(&builder.finish().unwrap()).0[1].contains("packages=\"1\""));
+}
+
+#[test]
+fn metadata_of_several_repositories_is_put_together() {
+    let set: Vec<_> = ["a", "b", "c", "new"].map(|name| package(name).1).into();
+    let mut merge = Merge::new(set).unwrap();
+    let mut second = Texts::of(&build(&["b", "c"], options()));
+    second.0[1] = second.0[1].replace("  <file", "\t<file");
+    merge.load(Texts::of(&build(&["a", "b"], options())).lists()).unwrap();
+    merge.load(second.lists()).unwrap();
+    let mut builder = RepodataBuilder::new(options());
+    builder.package(&package("new").0).unwrap();
+    assert_eq!(merge.finish(&mut builder).unwrap(), Merged { carried: 3, fresh: 1 });
+    let merged = Texts::of(&builder.finish().unwrap());
+    let [primary, mut filelists, other] = Texts::of(&build(&["a", "b", "c", "new"], options())).0;
+    // What was loaded first wins; of `c` only the second knows.
+    let at = filelists.find("name=\"c\"").unwrap();
+    let end = at + filelists[at..].find("</package>").unwrap();
+    let changed = filelists[at..end].replace("  <file", "\t<file");
+    filelists.replace_range(at..end, &changed);
+    assert_eq!(merged.0, [primary, filelists, other]);
+}
+
+#[test]
 fn metadata_that_cannot_be_carried_is_refused_or_not_used() {
     let old = Texts::of(&build(&["a", "b"], options()));
     let edit = |list: usize, from: &str, to: &str| {

@@ -6,12 +6,16 @@
 mod package;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::thread;
 
+use sha2::Digest;
+
 use crate::checksum::Checksum;
-use crate::codec::{self, Limits};
+use crate::codec::{self, Encoder, Limits};
 use crate::error::{Error, Result};
 use crate::header::Package;
+use crate::pool::{Place, Pool};
 use crate::repomd::{self, Record, Repomd, Tags};
 
 pub use crate::codec::Compression;
@@ -57,17 +61,34 @@ pub struct RepodataBuilder {
     options: Options,
     /// By location.
     packages: BTreeMap<String, Elements>,
+    /// Where their elements are: the first is the builder's own.
+    pools: Vec<Pools>,
     /// By type.
     extras: BTreeMap<String, Extra>,
 }
 
-/// A package's elements in the three lists, each with a line feed at its end.
+/// The elements of some packages, for each of the three lists.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pools {
+    pub(crate) primary: Pool,
+    pub(crate) filelists: Pool,
+    pub(crate) other: Pool,
+}
+
+/// Where a package's elements are, each with a line feed at its end.
 #[derive(Debug, Clone)]
 pub(crate) struct Elements {
     pub(crate) pkgid: Checksum,
-    pub(crate) primary: Vec<u8>,
-    pub(crate) filelists: Vec<u8>,
-    pub(crate) other: Vec<u8>,
+    pub(crate) primary: Held,
+    pub(crate) filelists: Held,
+    pub(crate) other: Held,
+}
+
+/// A text in one of the builder's pools.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) pools: usize,
+    pub(crate) place: Place,
 }
 
 #[derive(Debug, Clone)]
@@ -81,10 +102,18 @@ enum Extra {
 /// What errors call the result.
 const FILE: &str = "repomd.xml";
 
+/// The number of the builder's own pools.
+const OWN: usize = 0;
+
+fn cannot_hold(source: io::Error) -> Error {
+    Error::Io { file: FILE.to_owned(), source }
+}
+
 impl RepodataBuilder {
     /// Starts with nothing.
     pub fn new(options: Options) -> RepodataBuilder {
-        RepodataBuilder { options, packages: BTreeMap::new(), extras: BTreeMap::new() }
+        let (packages, extras) = (BTreeMap::new(), BTreeMap::new());
+        RepodataBuilder { options, packages, pools: vec![Pools::default()], extras }
     }
 
     /// Adds a package that was read from its headers.
@@ -93,18 +122,38 @@ impl RepodataBuilder {
     ///
     /// A location that another package has.
     pub fn package(&mut self, package: &Package) -> Result<&mut RepodataBuilder> {
-        let [mut primary, mut filelists, mut other] = [const { String::new() }; 3];
-        package::primary(&mut primary, &package.primary);
-        package::filelists(&mut filelists, package);
-        package::other(&mut other, package);
-        let elements = Elements {
-            pkgid: package.primary.pkgid.clone(),
-            primary: primary.into_bytes(),
-            filelists: filelists.into_bytes(),
-            other: other.into_bytes(),
+        let mut text = String::new();
+        let own = &mut self.pools[OWN];
+        let hold = |pool: &mut Pool, text: &mut String| {
+            let place = pool.push(&[text.as_bytes()]).map_err(cannot_hold)?;
+            text.clear();
+            Ok(Held { pools: OWN, place })
         };
-        self.elements(&package.primary.href, elements)?;
+        package::primary(&mut text, &package.primary);
+        let primary = hold(&mut own.primary, &mut text)?;
+        package::filelists(&mut text, package);
+        let filelists = hold(&mut own.filelists, &mut text)?;
+        package::other(&mut text, package);
+        let other = hold(&mut own.other, &mut text)?;
+        let pkgid = package.primary.pkgid.clone();
+        self.elements(&package.primary.href, Elements { pkgid, primary, filelists, other })?;
         Ok(self)
+    }
+
+    /// Returns the number that [`Held`] has for the first pools that are adopted next.
+    pub(crate) fn adopted(&self) -> usize {
+        self.pools.len()
+    }
+
+    /// Takes elements that others read.
+    pub(crate) fn adopt(&mut self, pools: Vec<Pools>) {
+        self.pools.extend(pools);
+    }
+
+    /// Takes the text of an element of `primary`.
+    pub(crate) fn hold_primary(&mut self, parts: &[&[u8]]) -> Result<Held> {
+        let place = self.pools[OWN].primary.push(parts).map_err(cannot_hold)?;
+        Ok(Held { pools: OWN, place })
     }
 
     pub(crate) fn elements(&mut self, href: &str, elements: Elements) -> Result<()> {
@@ -181,19 +230,20 @@ impl RepodataBuilder {
     ///
     /// Two packages with one id, and encoders that cannot be set up.
     pub fn finish(self) -> Result<Vec<RepodataFile>> {
-        let RepodataBuilder { options, packages, extras } = self;
+        let RepodataBuilder { options, packages, pools, extras } = self;
         refuse_duplicates(&packages)?;
-        let packages: Vec<Elements> = packages.into_values().collect();
-        let mut jobs = vec![
-            Job::new("primary", join(&packages, PRIMARY, |e| &e.primary), options.compression),
-            Job::new(
-                "filelists",
-                join(&packages, FILELISTS, |e| &e.filelists),
-                options.compression,
-            ),
-            Job::new("other", join(&packages, OTHER, |e| &e.other), options.compression),
-        ];
-        drop(packages);
+        let (mut primary, mut filelists, mut other) = (Vec::new(), Vec::new(), Vec::new());
+        for elements in packages.into_values() {
+            primary.push(elements.primary);
+            filelists.push(elements.filelists);
+            other.push(elements.other);
+        }
+        let list = |list: List, held| Job {
+            kind: list.kind.to_owned(),
+            content: Content::List(list, held),
+            compression: options.compression,
+        };
+        let mut jobs = vec![list(PRIMARY, primary), list(FILELISTS, filelists), list(OTHER, other)];
         let mut carried = Vec::new();
         for (kind, extra) in in_order(extras) {
             match extra {
@@ -210,9 +260,9 @@ impl RepodataBuilder {
             }
         }
         let packed: Vec<Result<(Record, RepodataFile)>> = thread::scope(|scope| {
-            let options = &options;
+            let (options, pools) = (&options, &*pools);
             let threads: Vec<_> =
-                jobs.into_iter().map(|job| scope.spawn(move || job.run(options))).collect();
+                jobs.into_iter().map(|job| scope.spawn(move || job.run(options, pools))).collect();
             threads
                 .into_iter()
                 .map(|thread| {
@@ -249,60 +299,115 @@ fn in_order(mut extras: BTreeMap<String, Extra>) -> Vec<(String, Extra)> {
     ordered
 }
 
-const PRIMARY: (&str, &str) = (
-    "metadata xmlns=\"http://linux.duke.edu/metadata/common\" \
-     xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\"",
-    "metadata",
-);
-const FILELISTS: (&str, &str) =
-    ("filelists xmlns=\"http://linux.duke.edu/metadata/filelists\"", "filelists");
-const OTHER: (&str, &str) =
-    ("otherdata xmlns=\"http://linux.duke.edu/metadata/other\"", "otherdata");
+/// What is around the packages of a list.
+#[derive(Clone, Copy)]
+struct List {
+    kind: &'static str,
+    pool: fn(&Pools) -> &Pool,
+    root: &'static str,
+    namespaces: &'static str,
+}
 
-fn join(
-    packages: &[Elements],
-    (start, end): (&str, &str),
-    part: impl Fn(&Elements) -> &Vec<u8>,
-) -> Vec<u8> {
-    let size: usize = packages.iter().map(|elements| part(elements).len()).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    let count = packages.len();
-    let head =
-        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{start} packages=\"{count}\">\n");
-    out.extend_from_slice(head.as_bytes());
-    for elements in packages {
-        out.extend_from_slice(part(elements));
+const PRIMARY: List = List {
+    kind: "primary",
+    pool: |pools| &pools.primary,
+    root: "metadata",
+    namespaces: "xmlns=\"http://linux.duke.edu/metadata/common\" \
+                 xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\"",
+};
+const FILELISTS: List = List {
+    kind: "filelists",
+    pool: |pools| &pools.filelists,
+    root: "filelists",
+    namespaces: "xmlns=\"http://linux.duke.edu/metadata/filelists\"",
+};
+const OTHER: List = List {
+    kind: "other",
+    pool: |pools| &pools.other,
+    root: "otherdata",
+    namespaces: "xmlns=\"http://linux.duke.edu/metadata/other\"",
+};
+
+impl List {
+    fn head(self, count: usize) -> Vec<u8> {
+        let List { root, namespaces, .. } = self;
+        let xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
+        format!("{xml}\n<{root} {namespaces} packages=\"{count}\">\n").into_bytes()
     }
-    out.extend_from_slice(format!("</{end}>").as_bytes());
-    out
+
+    fn tail(self) -> Vec<u8> {
+        format!("</{}>", self.root).into_bytes()
+    }
 }
 
 /// A file to be compressed, named and described.
 struct Job {
     kind: String,
-    plain: Vec<u8>,
+    content: Content,
     compression: Compression,
+}
+
+enum Content {
+    Bytes(Vec<u8>),
+    /// A list of packages, in the order that it is to have. It is never in memory as a whole.
+    List(List, Vec<Held>),
+}
+
+impl Content {
+    /// Passes the content to `visit` piece by piece.
+    fn write(
+        &self,
+        pools: &[Pools],
+        mut visit: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (list, held) = match self {
+            Content::Bytes(bytes) => return visit(bytes),
+            Content::List(list, held) => (list, held),
+        };
+        visit(&list.head(held.len()))?;
+        let mut readers: Vec<_> = pools.iter().map(|pools| (list.pool)(pools).reader()).collect();
+        for held in held {
+            visit(readers[held.pools].get(held.place)?)?;
+        }
+        visit(&list.tail())
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Content::Bytes(bytes) => bytes.len(),
+            Content::List(list, held) => {
+                let packages: usize = held.iter().map(|held| held.place.size()).sum();
+                list.head(held.len()).len() + packages + list.tail().len()
+            }
+        }
+    }
 }
 
 impl Job {
     fn new(kind: &str, plain: Vec<u8>, compression: Compression) -> Job {
-        Job { kind: kind.to_owned(), plain, compression }
+        Job { kind: kind.to_owned(), content: Content::Bytes(plain), compression }
     }
 
-    fn run(self, options: &Options) -> Result<(Record, RepodataFile)> {
-        let Job { kind, plain, compression } = self;
+    fn run(self, options: &Options, pools: &[Pools]) -> Result<(Record, RepodataFile)> {
+        let Job { kind, content, compression } = self;
         let name = format!("{}{}", base_name(&kind), compression.suffix());
-        let packed = match compression {
-            Compression::None => None,
-            _ => Some(codec::compress(&plain, compression)),
-        };
-        let packed =
-            packed.transpose().map_err(|source| Error::Io { file: name.clone(), source })?;
-        let (bytes, open) = match packed {
-            Some(packed) => (packed, Some(plain)),
-            None => (plain, None),
-        };
-        let mut record = Record::describe(&kind, "", &bytes, open.as_deref());
+        let io = |source| Error::Io { file: name.clone(), source };
+        let size = content.size();
+        let mut encoder = Encoder::new(compression, size).map_err(io)?;
+        let mut plain = sha2::Sha256::new();
+        let written = content.write(pools, |piece| {
+            if compression != Compression::None {
+                plain.update(piece);
+            }
+            encoder.write(piece)
+        });
+        written.map_err(io)?;
+        let bytes = encoder.finish().map_err(io)?;
+        let mut record = Record::describe(&kind, "", &bytes, None);
+        if compression != Compression::None {
+            record.open_checksum = Some(Checksum::from_sha256(plain.finalize().into()));
+            record.open_size = Some(size as u64);
+        }
         let name = match options.names {
             FileNames::Checksum => format!("{}-{name}", record.checksum.hex()),
             FileNames::Plain => name,

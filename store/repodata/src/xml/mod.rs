@@ -29,8 +29,10 @@ pub(crate) struct Document<R> {
     rooted: bool,
     /// An empty element was opened and must be closed next.
     empty: bool,
-    /// Bytes of the record being kept, when one is.
-    kept: Option<Vec<u8>>,
+    /// Whether the bytes of the current record are kept.
+    keeping: bool,
+    /// Those bytes; the room is used again for the next record.
+    kept: Vec<u8>,
     /// The prefixes that a kept record may have.
     prefixes: &'static [&'static str],
     /// Where the current record began, to bound it.
@@ -161,7 +163,8 @@ impl<R: BufRead> Document<R> {
             depth: 0,
             rooted: false,
             empty: false,
-            kept: None,
+            keeping: false,
+            kept: Vec::new(),
             prefixes: &[],
             record_start: 0,
             plain_doctype: false,
@@ -226,7 +229,7 @@ impl<R: BufRead> Document<R> {
                 kind => break kind,
             }
         };
-        if self.kept.is_some() {
+        if self.keeping {
             self.check_copy(&kind)?;
         }
         let text = self.last_text()?;
@@ -318,8 +321,8 @@ impl<R: BufRead> Document<R> {
             Event::Eof => Kind::Eof,
         };
         self.count(&kind)?;
-        if let Some(kept) = &mut self.kept {
-            kept.extend_from_slice(&self.buf);
+        if self.keeping {
+            self.kept.extend_from_slice(&self.buf);
         }
         Ok(kind)
     }
@@ -416,7 +419,7 @@ impl<R: BufRead> Document<R> {
 
     /// Returns how many bytes are kept so far.
     pub(crate) fn kept_len(&self) -> usize {
-        self.kept.as_ref().map_or(0, Vec::len)
+        self.kept.len()
     }
 
     /// Returns where in the kept bytes the start tag that was just read is.
@@ -439,13 +442,16 @@ impl<R: BufRead> Document<R> {
     /// can be copied into another document: names and prefixes, attributes, characters.
     pub(crate) fn keep(&mut self, prefixes: &'static [&'static str]) -> Result<()> {
         self.prefixes = prefixes;
-        self.kept = Some(self.buf.clone());
+        self.keeping = true;
+        self.kept.clear();
+        self.kept.extend_from_slice(&self.buf);
         self.check_tag()
     }
 
-    /// Returns what was kept since [`Document::keep`].
-    pub(crate) fn kept(&mut self) -> Vec<u8> {
-        self.kept.take().unwrap_or_default()
+    /// Returns what was kept since [`Document::keep`], and ends that.
+    pub(crate) fn kept(&mut self) -> &[u8] {
+        self.keeping = false;
+        &self.kept
     }
 
     /// Returns the error that the document is not well-formed here.
@@ -598,6 +604,6 @@ mod tests {
         assert!(matches!(document.next(), Ok(Token::Start(_))));
         document.keep(&[]).unwrap();
         document.skip().unwrap();
-        assert_eq!(String::from_utf8(document.kept()).unwrap(), inner);
+        assert_eq!(document.kept(), inner.as_bytes());
     }
 }

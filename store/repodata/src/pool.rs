@@ -1,0 +1,131 @@
+//! Texts of packages while a repository is put together: many, each needed once, and more than
+//! should be in memory as they are.
+//!
+//! They are kept in blocks of some ten packages, compressed lightly. Whoever reads them in about
+//! the order that they came in unpacks each block once; in any other order it costs time only.
+
+use std::collections::VecDeque;
+use std::io;
+
+/// Size of a block before compression, in bytes: large enough to compress well, and small enough
+/// that unpacking one for a single text does not matter.
+const BLOCK: usize = 64 << 10;
+
+/// The fastest level that has a ratio worth the trouble: four to one for metadata.
+const LEVEL: i32 = 1;
+
+/// How many unpacked blocks a reader keeps. Lists are in nearly the same order.
+const CACHED: usize = 16;
+
+/// Texts in the order that they came in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pool {
+    blocks: Vec<Box<[u8]>>,
+    /// The block that is not full yet.
+    open: Vec<u8>,
+}
+
+/// Where in its pool a text is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    block: usize,
+    start: usize,
+    size: usize,
+}
+
+impl Place {
+    /// Returns the size of the text in bytes.
+    pub(crate) fn size(self) -> usize {
+        self.size
+    }
+}
+
+impl Pool {
+    /// Takes a text that consists of these parts.
+    ///
+    /// # Errors
+    ///
+    /// Only those of an encoder that cannot be set up.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> io::Result<Place> {
+        let start = self.open.len();
+        parts.iter().for_each(|part| self.open.extend_from_slice(part));
+        let place = Place { block: self.blocks.len(), start, size: self.open.len() - start };
+        if self.open.len() >= BLOCK {
+            self.blocks.push(zstd::bulk::compress(&self.open, LEVEL)?.into_boxed_slice());
+            self.open.clear();
+            // A huge text must not leave its room behind.
+            self.open.shrink_to(2 * BLOCK);
+        }
+        Ok(place)
+    }
+
+    /// Returns a reader of the pool as it is now.
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader { pool: self, cached: VecDeque::new() }
+    }
+}
+
+/// Reads texts of a pool, in any order but best in the pool's.
+pub(crate) struct Reader<'a> {
+    pool: &'a Pool,
+    /// The blocks used last, the very last in front.
+    cached: VecDeque<(usize, Vec<u8>)>,
+}
+
+impl Reader<'_> {
+    /// Returns a text of this pool.
+    ///
+    /// # Errors
+    ///
+    /// Only those of a decoder that cannot be set up.
+    pub(crate) fn get(&mut self, place: Place) -> io::Result<&[u8]> {
+        let Place { block, start, size } = place;
+        let Some(packed) = self.pool.blocks.get(block) else {
+            return Ok(&self.pool.open[start..start + size]);
+        };
+        match self.cached.iter().position(|(number, _)| *number == block) {
+            Some(0) => {}
+            Some(at) => self.cached.swap(0, at),
+            None => {
+                self.cached.truncate(CACHED - 1);
+                let room = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten();
+                let room = room.and_then(|size| usize::try_from(size).ok()).unwrap_or(BLOCK);
+                self.cached.push_front((block, zstd::bulk::decompress(packed, room)?));
+            }
+        }
+        Ok(&self.cached[0].1[start..start + size])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_any_size_come_back_in_any_order() {
+        let text = |n: usize| format!("<package {n}>").repeat(n * n % 977 + n / 250).into_bytes();
+        let mut pool = Pool::default();
+        let mut places: Vec<(usize, Place)> = Vec::new();
+        for n in 0..1000 {
+            let text = text(n);
+            let (a, b) = text.split_at(text.len() / 3);
+            places.push((n, pool.push(&[a, b]).unwrap()));
+        }
+        let huge = vec![7; 3 * BLOCK];
+        let place = pool.push(&[&huge]).unwrap();
+        assert!(pool.blocks.len() > 50 && pool.open.capacity() <= 2 * BLOCK);
+        let last = pool.push(&[b"last"]).unwrap();
+        let mut reader = pool.reader();
+        assert_eq!(reader.get(place).unwrap(), huge);
+        assert_eq!(reader.get(last).unwrap(), b"last");
+        // One after the other, backwards, and all over the place.
+        places.extend(places.clone().into_iter().rev());
+        let scattered: Vec<_> = (0..1000).map(|n| places[n * 617 % 1000]).collect();
+        places.extend(scattered);
+        for (n, place) in places {
+            assert_eq!(place.size(), text(n).len());
+            assert!(reader.get(place).unwrap() == text(n), "{n}");
+            assert!(reader.cached.len() <= CACHED);
+        }
+    }
+}
