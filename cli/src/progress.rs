@@ -114,8 +114,13 @@ impl Progress {
 }
 
 fn watch_signals() -> Arc<AtomicUsize> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
     let stop = Arc::new(AtomicUsize::new(0));
+    // Who ignores SIGCHLD hands that on to us, and then the system forgets how our programs ended.
+    // Any handler will do.
+    if let Err(error) = signal_hook::flag::register(SIGCHLD, Arc::default()) {
+        let _ = stderr(&format!("Signal {SIGCHLD} cannot be watched: {error}.\n"));
+    }
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         let again = Arc::new(AtomicBool::new(false));
         // The second signal of a kind ends the process at once; a crash is safe at any point.

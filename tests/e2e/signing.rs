@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -326,6 +326,34 @@ fn what_cannot_be_signed_and_verified_is_exit_code_12_and_nothing_is_published()
     signing.world.env("TMPDIR", "/nowhere");
     let run = signing.world.cairn(["sign", "9", "--json"]).exits(12);
     assert!(run.error_json()["hint"].as_str().unwrap().contains("TMPDIR"), "{}", run.report());
+    // One in which anybody could put other bytes in the place of ours.
+    let open = signing.keys.path("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    signing.world.env("TMPDIR", &open);
+    let run = signing.world.cairn(["sign", "9", "--json"]).exits(12);
+    assert!(run.err().contains("sticky"), "{}", run.report());
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+    signing.world.cairn(["sign", "9"]).ok();
+    assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
+}
+
+#[test]
+fn a_parent_that_ignores_the_end_of_its_children_does_not_keep_us_from_asking() {
+    let Some(signing) = Signing::new() else { return };
+    signing.command(&signing.keys.sign_script("sign", "Rocky"), "");
+    let cairn = signing.world.command();
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "trap '' CHLD; exec \"$@\"", "bash"]).arg(cairn.get_program());
+    shell.args(cairn.get_args()).args(["sign", "9"]);
+    for (name, value) in cairn.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let run = Run::of(&mut shell).ok();
+    assert!(run.out().contains("signed"), "{}", run.report());
 }
 
 #[test]

@@ -13,6 +13,8 @@ use cairn_store::{Error, Result};
 const PREFIX: &str = "cairn-sign-";
 const LOCK: &[u8] = b"lock";
 const WORK: &[u8] = b"work";
+/// The bit that keeps users from each other's files in a directory that all can write to.
+const STICKY: u32 = 0o1000;
 /// Seconds after which a directory without a lock is not going to get one.
 const MADE_WITHIN: i64 = 3600;
 
@@ -27,7 +29,20 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Makes one in the system's temporary directory.
     pub fn new() -> Result<Scratch> {
-        Scratch::within(&Dir::open(&parent())?)
+        let parent = Dir::open(&parent())?;
+        let stat = parent.stat_self()?;
+        // Whoever can rename our directory away could have other bytes signed in its place.
+        let own = rustix::process::geteuid().as_raw();
+        let shared = stat.mode & 0o022 != 0 && stat.mode & STICKY == 0;
+        if shared || (stat.uid != 0 && stat.uid != own) {
+            return Err(Error::Refused {
+                path: parent.path().to_owned(),
+                reason: "other users can exchange what is in this temporary directory; it must \
+                         be this user's or root's, and sticky if others can write to it"
+                    .to_owned(),
+            });
+        }
+        Scratch::within(&parent)
     }
 
     pub(super) fn within(parent: &Dir) -> Result<Scratch> {
