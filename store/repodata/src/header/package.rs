@@ -243,10 +243,12 @@ impl Fields<'_> {
     /// Decodes a string. What is not UTF-8 is read as Latin-1, the only other encoding that old
     /// packages have, so nothing is lost.
     fn decode(&self, tag: u32, bytes: &[u8]) -> Result<String> {
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
-        };
+        self.decode_owned(tag, bytes.to_vec())
+    }
+
+    fn decode_owned(&self, tag: u32, bytes: Vec<u8>) -> Result<String> {
+        let text = String::from_utf8(bytes);
+        let text = text.unwrap_or_else(|e| e.as_bytes().iter().copied().map(char::from).collect());
         match xml::forbidden(&text) {
             None => Ok(text),
             Some(c) => {
@@ -304,7 +306,7 @@ impl Fields<'_> {
             if dir.len() + name.len() > MAX_PATH || total > MAX_RECORD {
                 return Err(Error::header(self.file, "its file names are too long"));
             }
-            paths.push(self.decode(tag::BASE_NAMES, &[dir, name].concat())?);
+            paths.push(self.decode_owned(tag::BASE_NAMES, [dir, name].concat())?);
         }
         Ok(paths)
     }
@@ -369,10 +371,10 @@ impl Fields<'_> {
         let own: HashSet<&str> =
             files.iter().map(|file| file.path.as_str()).filter(|path| is_primary(path)).collect();
         let raws = self.dependencies(tag::REQUIRES)?;
-        let mut seen: HashMap<&str, (u64, &str, bool)> = HashMap::new();
-        let mut requires = Vec::new();
-        let mut libc: Option<(&str, Dependency)> = None;
-        for raw in &raws {
+        let mut seen: HashMap<&str, (u64, &str, bool)> = HashMap::with_capacity(raws.len());
+        let mut wanted = vec![false; raws.len()];
+        let mut libc: Option<(&str, usize)> = None;
+        for (at, raw) in raws.iter().enumerate() {
             let name = raw.dependency.name.as_str();
             if name.starts_with("rpmlib(")
                 || (name.starts_with('/') && own.contains(name))
@@ -384,15 +386,20 @@ impl Fields<'_> {
             if seen.insert(name, rest) == Some(rest) {
                 continue;
             }
-            let Some(version) = libc_version(name) else {
-                requires.push(raw.dependency.clone());
-                continue;
-            };
-            if libc.as_ref().is_none_or(|(held, _)| crate::rpmvercmp(version, held).is_gt()) {
-                libc = Some((version, raw.dependency.clone()));
+            match libc_version(name) {
+                None => wanted[at] = true,
+                Some(version) => {
+                    if libc.is_none_or(|(held, _)| crate::rpmvercmp(version, held).is_gt()) {
+                        libc = Some((version, at));
+                    }
+                }
             }
         }
-        requires.extend(libc.map(|(_, dependency)| dependency));
+        let libc = libc.map(|(_, at)| raws[at].dependency.clone());
+        let all = raws.into_iter().zip(wanted);
+        let mut requires: Vec<Dependency> =
+            all.filter_map(|(raw, wanted)| wanted.then_some(raw.dependency)).collect();
+        requires.extend(libc);
         Ok(requires)
     }
 
