@@ -32,3 +32,7 @@ pub const MAX_SIGNATURE_DATA: u32 = 64 << 20;
 
 /// Most index entries in one RPM header section, as in rpm.
 pub const MAX_HEADER_ENTRIES: u32 = 0xffff;
+
+/// Most entries in one array of an RPM header, such as its files. The largest real packages have
+/// some 100,000 files; an empty entry takes forty times its size once it is read.
+pub const MAX_HEADER_ARRAY: usize = 1 << 20;

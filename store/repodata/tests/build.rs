@@ -117,7 +117,27 @@ fn broken_headers_are_refused_with_file_and_reason() {
         bytes[at..at + with.len()].copy_from_slice(with);
         bytes
     };
+    // Where an index entry is, so that its count can lie.
+    let entry = |tag: u32| {
+        let found =
+            bytes[start + 16..].chunks(16).position(|entry| entry[..4] == tag.to_be_bytes());
+        start + 16 + 16 * found.unwrap()
+    };
+    let counted = |tag: u32, count: u32| edit(entry(tag) + 12, &count.to_be_bytes());
     for (bytes, want) in [
+        (counted(1117, u32::MAX), "tag 1117 of its main header has 4294967295 entries, at most"),
+        (
+            counted(1030, 1 << 21),
+            "tag 1030 of its main header has 2097152 entries, at most 1048576",
+        ),
+        (counted(1117, 1 << 20), "its main header is too short for tag 1117"),
+        (counted(1030, 1 << 20), "its main header is too short for tag 1030"),
+        (counted(1117, 3), "files: arrays of 3 and 4 entries"),
+        (counted(1030, 3), "files: arrays of 4 and 3 entries"),
+        (counted(1080, 1), "changelog: arrays of 1 and 2 entries"),
+        (edit(entry(1000) + 8, &[0x7f; 4]), "its main header is too short for tag 1000"),
+        (edit(entry(1000) + 4, &[0, 0, 0, 4]), "tag 1000 of its main header has type 4"),
+        (edit(entry(1000) + 3, &[0]), "no name"),
         (edit(0, b"no"), "t.rpm: not a readable rpm: no rpm magic at its start"),
         (edit(4, &[9]), "t.rpm: not a readable rpm: lead version 9 is not known"),
         (edit(96, b"x"), "no magic at the start of its signature"),

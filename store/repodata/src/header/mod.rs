@@ -6,10 +6,11 @@
 
 mod package;
 
+use std::ffi::CStr;
 use std::io::Read;
 
 use crate::error::{Error, Result};
-use crate::limits::{MAX_HEADER_DATA, MAX_HEADER_ENTRIES, MAX_SIGNATURE_DATA};
+use crate::limits::{MAX_HEADER_ARRAY, MAX_HEADER_DATA, MAX_HEADER_ENTRIES, MAX_SIGNATURE_DATA};
 
 pub use package::{Changelog, FileFacts, Package};
 
@@ -145,19 +146,19 @@ impl Section {
     ///
     /// A tag of another type, and strings that run over the section's end.
     pub fn strings(&self, file: &str, tag: u32) -> Result<Vec<&[u8]>> {
-        let Some(entry) = self.find(tag) else { return Ok(Vec::new()) };
+        let Some(entry) = self.array(file, tag)? else { return Ok(Vec::new()) };
         let count = match entry.kind {
             STRING => 1,
             STRING_ARRAY | I18N_STRING => entry.count,
             _ => return Err(self.wrong_type(file, entry)),
         };
         let mut rest = self.data(file, entry)?;
-        let mut strings = Vec::new();
+        let mut strings = Vec::with_capacity(count.min(rest.len()));
         for _ in 0..count {
-            let end = rest.iter().position(|byte| *byte == 0);
-            let end = end.ok_or_else(|| self.overrun(file, entry))?;
-            strings.push(&rest[..end]);
-            rest = &rest[end + 1..];
+            let string = CStr::from_bytes_until_nul(rest);
+            let string = string.map_err(|_| self.overrun(file, entry))?.to_bytes();
+            strings.push(string);
+            rest = &rest[string.len() + 1..];
         }
         Ok(strings)
     }
@@ -177,7 +178,7 @@ impl Section {
     ///
     /// A tag of another type, and numbers beyond the section's end.
     pub fn numbers(&self, file: &str, tag: u32) -> Result<Vec<u64>> {
-        let Some(entry) = self.find(tag) else { return Ok(Vec::new()) };
+        let Some(entry) = self.array(file, tag)? else { return Ok(Vec::new()) };
         let width = match entry.kind {
             CHAR | INT8 => 1,
             INT16 => 2,
@@ -218,6 +219,19 @@ impl Section {
     fn find(&self, tag: u32) -> Option<Entry> {
         let at = self.entries.binary_search_by_key(&tag, |entry| entry.tag).ok()?;
         self.entries.get(at).copied()
+    }
+
+    /// Returns the entry of a tag, within the bounds of an array.
+    fn array(&self, file: &str, tag: u32) -> Result<Option<Entry>> {
+        match self.find(tag) {
+            Some(Entry { count, .. }) if count > MAX_HEADER_ARRAY => {
+                let (name, limit) = (self.name, MAX_HEADER_ARRAY);
+                let reason =
+                    format!("tag {tag} of its {name} has {count} entries, at most {limit}");
+                Err(Error::header(file, reason))
+            }
+            entry => Ok(entry),
+        }
     }
 
     fn data(&self, file: &str, entry: Entry) -> Result<&[u8]> {
