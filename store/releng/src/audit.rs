@@ -18,13 +18,13 @@ use cairn_store::tree::{DirEntry, Nodes};
 
 use crate::content::Source;
 
-mod content;
+pub(crate) mod content;
 mod files;
 mod filter;
 mod metadata;
 mod packages;
 mod pairing;
-mod repos;
+pub(crate) mod repos;
 
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,14 @@ pub enum Error {
     /// Something could not be signed, or a signature not be judged.
     #[error(transparent)]
     Signing(Box<SigningError>),
+    /// A file beside the composes that cannot be used.
+    #[error("{}: {reason}", display(path))]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it; may begin with its name.
+        reason: String,
+    },
     /// RPM metadata that cannot be read.
     #[error("{path}: {reason}")]
     Repodata {

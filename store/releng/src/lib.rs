@@ -13,6 +13,7 @@ pub mod lists;
 pub mod names;
 mod program;
 pub mod report;
+pub mod repos;
 pub mod sample;
 pub mod signing;
 pub mod site;

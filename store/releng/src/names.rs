@@ -267,13 +267,29 @@ impl<'c> ReleaseView<'c> {
     }
 
     /// Returns the comps file of a repo in a compose.
-    pub fn comps_path(&self, short: &str, arch: &str, repo: &str) -> Result<String, NameError> {
-        self.in_compose(&self.config.compose.comps, short, arch, repo)
+    ///
+    /// `dir` is where the compose is; if it is not known, it is [`ReleaseView::compose_path`].
+    pub fn comps_path(
+        &self,
+        short: &str,
+        dir: Option<&str>,
+        arch: &str,
+        repo: &str,
+    ) -> Result<String, NameError> {
+        self.in_compose(&self.config.compose.comps, short, dir, arch, repo)
     }
 
     /// Returns the modules.yaml of a repo.
-    pub fn modules_path(&self, short: &str, arch: &str, repo: &str) -> Result<String, NameError> {
-        self.in_compose(&self.config.compose.modules, short, arch, repo)
+    ///
+    /// `dir` as in [`ReleaseView::comps_path`].
+    pub fn modules_path(
+        &self,
+        short: &str,
+        dir: Option<&str>,
+        arch: &str,
+        repo: &str,
+    ) -> Result<String, NameError> {
+        self.in_compose(&self.config.compose.modules, short, dir, arch, repo)
     }
 
     /// Expands a template of the configuration with what the release knows and `values`.
@@ -352,10 +368,11 @@ impl<'c> ReleaseView<'c> {
         &self,
         template: &Template,
         short: &str,
+        dir: Option<&str>,
         arch: &str,
         repo: &str,
     ) -> Result<String, NameError> {
-        let compose_dir = self.compose_path(short)?;
+        let compose_dir = dir.map_or_else(|| self.compose_path(short), |dir| Ok(dir.to_owned()))?;
         let values =
             [("compose", short), ("compose_dir", &compose_dir), ("arch", arch), ("repo", repo)];
         self.expand(template, &values)

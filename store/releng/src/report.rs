@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::audit::PackagesDiff;
 use crate::lists::ListReport;
+use crate::repos::RepoReport;
 
 /// Whether a verb acts or only says what it would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +148,9 @@ pub struct Report {
     /// Why the command would be refused without `-n`; only in a dry run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<String>,
+    /// Repos whose metadata was or would be written anew.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repos: Vec<RepoReport>,
     /// What else the operator should know, as sentences.
     pub notes: Vec<String>,
     /// Views that could not even be looked at; the next run tries again.

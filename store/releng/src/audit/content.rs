@@ -22,13 +22,13 @@ const CHUNK: usize = 256 << 10;
 
 /// A metadata file where it is in the tree.
 #[derive(Clone, Debug)]
-pub(super) struct Located {
-    pub(super) path: RelPath,
-    pub(super) file: FileEntry,
+pub(crate) struct Located {
+    pub(crate) path: RelPath,
+    pub(crate) file: FileEntry,
 }
 
 /// Reads the `repomd.xml` of the repo at `dir`.
-pub(super) fn read_repomd(
+pub(crate) fn read_repomd(
     source: &Source<'_>,
     dir: &RelPath,
     repo: &Repo,
@@ -55,12 +55,12 @@ pub(super) fn read_repomd(
 }
 
 /// Returns the path of the `repomd.xml` of the repo at `dir`.
-pub(super) fn repomd_path(dir: &RelPath) -> RelPath {
+pub(crate) fn repomd_path(dir: &RelPath) -> RelPath {
     dir.join(REPODATA).join(REPOMD)
 }
 
 /// Finds the file of a record; its location may not lead out of the repo.
-pub(super) fn locate(
+pub(crate) fn locate(
     nodes: &dyn Nodes,
     dir: &RelPath,
     repo: &Repo,
@@ -89,7 +89,7 @@ pub(super) fn locate(
 
 /// Reads the decompressed content of a record with `read`, and returns what that made of it if
 /// the file was what the record declares. One pass, nothing is held in memory.
-pub(super) fn read_record<T>(
+pub(crate) fn read_record<T>(
     source: &Source<'_>,
     located: &Located,
     record: &Record,

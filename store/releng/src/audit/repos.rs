@@ -7,27 +7,27 @@ use cairn_store::path::RelPath;
 use cairn_store::tree::{DirEntry, Entry, Nodes};
 
 /// The directory that makes the one above it a repo, if it holds [`REPOMD`].
-pub(super) const REPODATA: &[u8] = b"repodata";
+pub(crate) const REPODATA: &[u8] = b"repodata";
 /// The list of a repo's metadata files.
-pub(super) const REPOMD: &[u8] = b"repomd.xml";
+pub(crate) const REPOMD: &[u8] = b"repomd.xml";
 
 /// A repo of one tree.
 #[derive(Clone, Debug)]
-pub(super) struct Repo {
+pub(crate) struct Repo {
     /// Its directory.
-    pub(super) dir: DirEntry,
+    pub(crate) dir: DirEntry,
     /// Its `repodata` directory.
-    repodata: DirEntry,
+    pub(crate) repodata: DirEntry,
     /// What is called `repodata/repomd.xml` in it.
-    pub(super) repomd: Entry,
+    pub(crate) repomd: Entry,
 }
 
 /// A path that is a repo in one of two trees or in both.
 #[derive(Clone, Debug)]
-pub(super) struct RepoPair {
-    pub(super) path: RelPath,
-    pub(super) old: Option<Repo>,
-    pub(super) new: Option<Repo>,
+pub(crate) struct RepoPair {
+    pub(crate) path: RelPath,
+    pub(crate) old: Option<Repo>,
+    pub(crate) new: Option<Repo>,
 }
 
 impl RepoPair {
@@ -49,7 +49,7 @@ impl RepoPair {
 }
 
 /// Returns the repos whose metadata differs, sorted by path; equal subtrees are not entered.
-pub(super) fn differing(
+pub(crate) fn differing(
     nodes: &dyn Nodes,
     old: Option<&DirEntry>,
     new: Option<&DirEntry>,
@@ -89,7 +89,8 @@ fn below(
     Ok(())
 }
 
-fn repo_at(nodes: &dyn Nodes, dir: &DirEntry) -> Result<Option<Repo>> {
+/// Returns the repo that a directory is, if it is one.
+pub(crate) fn repo_at(nodes: &dyn Nodes, dir: &DirEntry) -> Result<Option<Repo>> {
     let tree = nodes.tree(&dir.tree)?;
     let Some(repodata) = tree.get(REPODATA).and_then(Entry::as_dir) else { return Ok(None) };
     let Some(repomd) = nodes.tree(&repodata.tree)?.get(REPOMD).cloned() else { return Ok(None) };
@@ -101,7 +102,7 @@ fn dirs(entries: &[(Box<[u8]>, Entry)]) -> impl Iterator<Item = (&[u8], &DirEntr
 }
 
 /// Iterates over two sequences sorted by key, side by side.
-pub(super) fn in_step<K: Ord, V>(
+pub(crate) fn in_step<K: Ord, V>(
     old: impl Iterator<Item = (K, V)>,
     new: impl Iterator<Item = (K, V)>,
 ) -> impl Iterator<Item = (K, Option<V>, Option<V>)> {

@@ -379,12 +379,8 @@ words! {
 words! {
     /// Checksum of records and packages in repodata.
     Checksum {
-        /// SHA-256, which every client reads.
+        /// SHA-256, which every client reads and by which packages are known.
         Sha256 = "sha256",
-        /// SHA-384.
-        Sha384 = "sha384",
-        /// SHA-512.
-        Sha512 = "sha512",
     }
 }
 

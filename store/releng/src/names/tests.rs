@@ -92,11 +92,11 @@ fn composes_have_their_files() {
     let config = config(MODEL);
     let nine = config.release("9").unwrap();
     assert_eq!(
-        nine.comps_path("Rocky", "x86_64", "BaseOS").unwrap(),
+        nine.comps_path("Rocky", None, "x86_64", "BaseOS").unwrap(),
         "/mnt/compose/9/latest-Rocky-9/work/x86_64/comps/comps-BaseOS.x86_64.xml"
     );
     assert_eq!(
-        nine.modules_path("Rocky", "aarch64", "CRB").unwrap(),
+        nine.modules_path("Rocky", None, "aarch64", "CRB").unwrap(),
         "/mnt/compose/9_metadata/aarch64/CRB-modules.yaml"
     );
     assert_eq!(nine.compose_path("SIG-kernel").unwrap(), "/mnt/compose/9/latest-SIG-kernel-9");

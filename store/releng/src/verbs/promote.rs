@@ -1,5 +1,7 @@
 //! Promote: what is staged becomes production, for one release or several at once.
 
+use std::collections::BTreeMap;
+
 use cairn_store::diff::diff;
 use cairn_store::progress::Observer;
 use cairn_store::publish::Intent;
@@ -10,10 +12,12 @@ use cairn_store::tree::{DirEntry, Draft, Entry};
 
 use super::Merge;
 use super::moves::{Destination, Move, Moves, ref_name};
-use super::stage::{is_repodata, merge_name};
+use super::stage::{described, in_repodata, is_repodata, merge_name};
 use crate::config::Percent;
 use crate::error::{Error, Result};
+use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
+use crate::repos::{Inputs, regenerate};
 use crate::site::Site;
 
 /// How releases are promoted.
@@ -35,15 +39,16 @@ pub fn promote(
     observer: &dyn Observer,
 ) -> Result<Report> {
     // Every name is checked before anything happens: beta and lookahead are refused here.
-    let mut pairs: Vec<(RefName, RefName)> = Vec::new();
+    let mut pairs: Vec<(ReleaseView<'_>, RefName, RefName)> = Vec::new();
     for release in releases {
         let release = site.config.release(release)?;
-        let pair = (ref_name(release.staging_ref())?, ref_name(release.production_ref()?)?);
-        if !pairs.contains(&pair) {
-            pairs.push(pair);
+        let (staging, name) =
+            (ref_name(release.staging_ref())?, ref_name(release.production_ref()?)?);
+        if !pairs.iter().any(|(_, from, to)| (from, to) == (&staging, &name)) {
+            pairs.push((release, staging, name));
         }
     }
-    let targets: Vec<RefName> = pairs.iter().map(|(_, target)| target.clone()).collect();
+    let targets: Vec<RefName> = pairs.iter().map(|(.., target)| target.clone()).collect();
     let mut report = Report::default();
     let writer = match options.mode {
         Mode::Apply => Some(site.store.writer(&targets)?),
@@ -63,7 +68,7 @@ pub fn promote(
     }
     let draft = Draft::new(&site.store);
     let mut moves = Vec::new();
-    for (staging, name) in pairs {
+    for (release, staging, name) in pairs {
         let Some((source, staged)) = site.current(&staging)? else {
             return Err(cairn_store::Error::UnknownRef(staging.to_string()).into());
         };
@@ -76,6 +81,18 @@ pub fn promote(
             let settled = settle_times(&draft, old, &root)?;
             root = settled.root;
             report.times_moved.extend(settled.moved);
+            if options.merge == Merge::Keep {
+                let inputs = Inputs {
+                    release: &release,
+                    trees: vec![staged],
+                    composes: Vec::new(),
+                    advisories: BTreeMap::new(),
+                };
+                let mode = options.mode;
+                let made =
+                    regenerate(site, &draft, Some(old), &root, &inputs, None, mode, observer)?;
+                root = described(&draft, Some(old), made, &mut report)?;
+            }
             let floor = check_deletes(site, &draft, &name, old, &root, options.allow_deletes);
             match (floor, options.mode) {
                 // A plan is for looking at, above all one that would be refused.
@@ -122,9 +139,8 @@ fn check_deletes(
     let Some(floor) = allowed.or(configured) else { return Ok(()) };
     let mut removed = 0;
     diff(draft, Some(old), Some(new), &mut |change| {
-        let in_repodata = change.path.split_last().is_some_and(|(d, _)| is_repodata(d.file_name()));
         let is_file = !matches!(change.old, Some(Entry::Dir(_)));
-        if change.new.is_none() && is_file && !in_repodata {
+        if change.new.is_none() && is_file && !in_repodata(&change.path) {
             removed += 1;
         }
         Ok(())

@@ -1,8 +1,12 @@
 //! Stage: composes become the release's staging view.
 
+use std::collections::BTreeMap;
+
+use cairn_store::id::SnapshotId;
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
 use cairn_store::publish::Intent;
+use cairn_store::refs::RefName;
 use cairn_store::snapshot::Origin;
 use cairn_store::transform::{exclude, overlay, settle_times};
 use cairn_store::tree::{DirEntry, Draft};
@@ -11,6 +15,7 @@ use super::Merge;
 use super::moves::{Destination, Move, Moves, ref_name};
 use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
+use crate::repos::{ComposeInput, Inputs, Regenerated, regenerate};
 use crate::site::{Site, glob_set};
 
 /// How composes are staged.
@@ -53,11 +58,24 @@ pub fn stage(
     let old = site.current(&name)?;
     let draft = Draft::new(&site.store);
     let roots: Vec<DirEntry> = sources.iter().map(|(_, (_, root))| *root).collect();
-    let mut root = staged(site, &draft, old.map(|(_, root)| root), &roots, options.merge)?;
-    if let Some((_, old)) = &old {
+    let old_root = old.map(|(_, root)| root);
+    let mut root = staged(site, &draft, old_root, &roots, options.merge)?;
+    if let Some(old) = &old_root {
         let settled = settle_times(&draft, old, &root)?;
         root = settled.root;
         report.times_moved = settled.moved;
+    }
+    if options.merge == Merge::Keep {
+        let inputs = Inputs {
+            release: &release,
+            trees: roots,
+            composes: compose_inputs(site, composes, &sources)?,
+            advisories: BTreeMap::new(),
+        };
+        let mode = options.mode;
+        let made =
+            regenerate(site, &draft, old_root.as_ref(), &root, &inputs, None, mode, observer)?;
+        root = described(&draft, old_root.as_ref(), made, &mut report)?;
     }
     let mut origin = Origin { verb: "stage".into(), ..Origin::default() };
     for (source, (id, _)) in &sources {
@@ -76,6 +94,43 @@ pub fn stage(
         inodes: Vec::new(),
     };
     moves.run(options.mode, writer.as_ref(), report, observer)
+}
+
+/// Takes over what regeneration made: metadata has times too, which readers must see move.
+pub(super) fn described(
+    draft: &Draft<'_>,
+    old: Option<&DirEntry>,
+    made: Regenerated,
+    report: &mut Report,
+) -> Result<DirEntry> {
+    report.notes.extend(made.notes);
+    report.repos.extend(made.repos);
+    // What was said of metadata that has been replaced since is not true any more.
+    report.times_moved.retain(|path| !in_repodata(path));
+    let Some(old) = old else { return Ok(made.root) };
+    let settled = settle_times(draft, old, &made.root)?;
+    report.times_moved.extend(settled.moved);
+    report.times_moved.sort_unstable();
+    report.times_moved.dedup();
+    Ok(settled.root)
+}
+
+/// Returns whether a path is a file of a repo's metadata.
+pub(super) fn in_repodata(path: &RelPath) -> bool {
+    path.split_last().is_some_and(|(dir, _)| is_repodata(dir.file_name()))
+}
+
+/// Returns where the composes were when they were ingested: their comps files are there.
+fn compose_inputs(
+    site: &Site,
+    composes: &[String],
+    sources: &[(RefName, (SnapshotId, DirEntry))],
+) -> Result<Vec<ComposeInput>> {
+    let input = |(short, (_, (id, _))): (&String, &(RefName, (SnapshotId, DirEntry)))| {
+        let dir = site.store.snapshot(id)?.origin.facts.get("directory").cloned();
+        Ok(ComposeInput { short: short.clone(), dir })
+    };
+    composes.iter().zip(sources).map(input).collect()
 }
 
 /// The recipe: the composes over each other, and in an additive run, less what update syncs

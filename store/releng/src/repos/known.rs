@@ -1,0 +1,182 @@
+//! Metadata that exists: believed only as far as its checksums hold.
+
+use std::io::{BufReader, Read};
+
+use cairn_repodata::codec::{self, Decoder, Limits};
+use cairn_repodata::repomd::{Record, Repomd};
+use cairn_repodata::{ChecksumType, merge, modules, updateinfo};
+use cairn_store::id::hex;
+use cairn_store::path::RelPath;
+use cairn_store::progress::Observer;
+use cairn_store::tree::{DirEntry, Draft};
+
+use crate::audit::content::{Located, locate, read_record, read_repomd};
+use crate::audit::repos::{Repo, repo_at};
+use crate::content::Content;
+use crate::error::{Error, Result, told};
+use crate::report::Mode;
+use crate::site::Site;
+
+/// Largest record that is held in memory: comps, advisories, modules, product ids.
+const MAX_EXTRA: u64 = 512 << 20;
+
+/// Reads contents: of the store, or of a draft.
+pub(super) struct Reader<'a> {
+    pub site: &'a Site,
+    pub draft: &'a Draft<'a>,
+    pub mode: Mode,
+    pub observer: &'a dyn Observer,
+}
+
+/// The metadata of one repo in one tree.
+pub(super) struct Known {
+    /// The repo's directory.
+    path: RelPath,
+    repo: Repo,
+    /// What it declares.
+    pub repomd: Repomd,
+}
+
+impl Known {
+    /// Reads what the repo at `dir` declares; nothing if it is no repo.
+    pub fn read(reader: &Reader<'_>, path: &RelPath, dir: &DirEntry) -> Result<Option<Known>> {
+        let Some(repo) = repo_at(reader.draft, dir)? else { return Ok(None) };
+        let source = |file: &_, path: &_| reader.open(file, path);
+        let repomd = read_repomd(&source, path, &repo).map_err(|error| wrong(path, &error))?;
+        Ok(Some(Known { path: path.clone(), repo, repomd }))
+    }
+
+    /// Returns the directory that holds the metadata.
+    pub fn repodata(&self) -> DirEntry {
+        self.repo.repodata
+    }
+
+    /// Makes `merge` know the packages of this repo.
+    pub fn load(&self, reader: &Reader<'_>, merge: &mut merge::Merge) -> Result<()> {
+        let [primary, filelists, other] = ["primary", "filelists", "other"]
+            .map(|kind| self.open(reader, kind).map(|(path, list)| (path.to_string(), list)));
+        let (primary, filelists, other) = (primary?, filelists?, other?);
+        merge
+            .load(merge::Lists {
+                primary: (&primary.0, primary.1),
+                filelists: (&filelists.0, filelists.1),
+                other: (&other.0, other.1),
+            })
+            .map_err(|error| wrong(&self.path, &error))
+    }
+
+    /// Returns the decompressed content of a record, if there is one.
+    pub fn extra(&self, reader: &Reader<'_>, kind: &str) -> Result<Option<Vec<u8>>> {
+        if self.repomd.record(kind).is_none() {
+            return Ok(None);
+        }
+        let (path, mut content) = self.open(reader, kind)?;
+        let mut plain = Vec::new();
+        content
+            .by_ref()
+            .take(MAX_EXTRA + 1)
+            .read_to_end(&mut plain)
+            .map_err(|error| repodata(&path, &error))?;
+        if plain.len() as u64 > MAX_EXTRA {
+            let reason = format!("it has more than {MAX_EXTRA} bytes decompressed");
+            return Err(Error::Repodata { path, reason });
+        }
+        Ok(Some(plain))
+    }
+
+    /// Returns the comps, wherever they are: old repos have them compressed only.
+    pub fn group(&self, reader: &Reader<'_>) -> Result<Option<Vec<u8>>> {
+        for kind in ["group", "group_xz", "group_gz", "group_zst"] {
+            if let Some(group) = self.extra(reader, kind)? {
+                return Ok(Some(group));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the advisories; none if there are none.
+    pub fn advisories(&self, reader: &Reader<'_>) -> Result<Vec<updateinfo::Advisory>> {
+        let Some(bytes) = self.extra(reader, "updateinfo")? else { return Ok(Vec::new()) };
+        updateinfo::read("updateinfo", bytes.as_slice()).map_err(|error| wrong(&self.path, &error))
+    }
+
+    /// Returns the module documents; none if there are none.
+    pub fn modules(&self, reader: &Reader<'_>) -> Result<Vec<modules::Document>> {
+        let Some(bytes) = self.extra(reader, "modules")? else { return Ok(Vec::new()) };
+        modules::read("modules", &bytes).map_err(|error| wrong(&self.path, &error))
+    }
+
+    /// Returns a record's file as it is, compressed or not.
+    pub fn raw(&self, reader: &Reader<'_>, record: &Record) -> Result<Vec<u8>> {
+        let located = self.verified(reader, record)?;
+        if located.file.size > MAX_EXTRA {
+            let reason = format!("it has more than {MAX_EXTRA} bytes");
+            return Err(Error::Repodata { path: located.path, reason });
+        }
+        let mut bytes = Vec::with_capacity(located.file.size as usize);
+        reader
+            .open(&located.file, &located.path)?
+            .read_to_end(&mut bytes)
+            .map_err(|error| repodata(&located.path, &error))?;
+        Ok(bytes)
+    }
+
+    /// Opens a record that must be there for reading its decompressed content.
+    fn open(
+        &self,
+        reader: &Reader<'_>,
+        kind: &str,
+    ) -> Result<(RelPath, BufReader<Decoder<'static>>)> {
+        let Some(record) = self.repomd.record(kind) else {
+            let reason = format!("it lists no {kind}");
+            return Err(Error::Repodata { path: self.path.join(b"repodata"), reason });
+        };
+        let Located { path, file } = self.verified(reader, record)?;
+        let content = BufReader::with_capacity(256 << 10, reader.open(&file, &path)?);
+        let limits = record.open_size.map_or(Limits::default(), |s| Limits::default().at_most(s));
+        let decoder = codec::decoder(&path.to_string(), content, limits)
+            .map_err(|error| repodata(&path, &error))?;
+        Ok((path, decoder))
+    }
+
+    /// Finds a record's file and makes sure that it is what the record declares.
+    fn verified(&self, reader: &Reader<'_>, record: &Record) -> Result<Located> {
+        let located = locate(reader.draft, &self.path, &self.repo, record)
+            .map_err(|error| wrong(&self.path, &error))?;
+        if record.checksum.kind() != ChecksumType::Sha256 {
+            let source = |file: &_, path: &_| reader.open(file, path);
+            read_record(&source, &located, record, |_, _| Ok(()))
+                .map_err(|error| wrong(&self.path, &error))?;
+            return Ok(located);
+        }
+        // What was verified once is remembered.
+        let files = [(located.path.clone(), located.file)];
+        let sums = reader.site.sha256(reader.draft, &files, reader.mode, reader.observer)?;
+        let found = sums.get(&located.file.object).map(|sum| hex(sum)).unwrap_or_default();
+        let sized = record.size.is_none_or(|size| size == located.file.size);
+        if found != record.checksum.hex() || !sized {
+            let reason = format!(
+                "repomd.xml says that its SHA-256 is {}, it is {found} ({} bytes)",
+                record.checksum.hex(),
+                located.file.size
+            );
+            return Err(Error::Repodata { path: located.path, reason });
+        }
+        Ok(located)
+    }
+}
+
+impl Reader<'_> {
+    pub fn open(&self, file: &cairn_store::tree::FileEntry, path: &RelPath) -> Result<Content> {
+        self.site.open_draft(self.draft, file, path)
+    }
+}
+
+/// Says what is wrong with the metadata of a repo; the cause names the file.
+pub(super) fn wrong(repo: &RelPath, error: &dyn std::error::Error) -> Error {
+    repodata(&repo.join(b"repodata"), error)
+}
+
+fn repodata(path: &RelPath, error: &dyn std::error::Error) -> Error {
+    Error::Repodata { path: path.clone(), reason: told(error) }
+}

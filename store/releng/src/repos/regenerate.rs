@@ -1,0 +1,545 @@
+//! New metadata for repos whose packages changed: from what is known, reading as few RPMs as
+//! possible, and the same bytes for the same input.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::BufReader;
+
+use cairn_repodata::header::{FileFacts, Package};
+use cairn_repodata::merge::Merge;
+use cairn_repodata::repomd::{self, DistroTag, Record, Repomd, Tags};
+use cairn_repodata::treeinfo::Treeinfo;
+use cairn_repodata::write::{Compression, Options, RepodataBuilder};
+use cairn_repodata::{Checksum, modules, updateinfo};
+use cairn_store::fs::{self, Time};
+use cairn_store::path::RelPath;
+use cairn_store::progress::Observer;
+use cairn_store::transform::graft;
+use cairn_store::tree::{DirEntry, Draft, Entry, Nodes, Tree, lookup};
+use rayon::prelude::*;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::inputs::{External, Inputs};
+use super::known::{Known, Reader, wrong};
+use super::{Rpm, is_repo, rpms};
+use crate::audit::repos::{REPODATA, REPOMD};
+use crate::config;
+use crate::error::{Error, Result, told};
+use crate::report::Mode;
+use crate::site::Site;
+
+/// The signature beside `repomd.xml`.
+const SIGNATURE: &[u8] = b"repomd.xml.asc";
+/// Files that describe an installable tree, and may name `repomd.xml` with its checksum.
+const TREEINFOS: [&[u8]; 2] = [b".treeinfo", b"treeinfo"];
+/// The largest treeinfo that is read, in bytes.
+const MAX_TREEINFO: u64 = 4 << 20;
+
+/// Signs the `repomd.xml` of the repo at a path: bytes in, armoured signature out.
+pub type Sign<'a> = dyn Fn(&RelPath, &[u8]) -> Result<Vec<u8>> + 'a;
+
+/// What was done to the metadata of one repo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RepoReport {
+    /// The repo's directory.
+    pub path: RelPath,
+    /// How many packages it has.
+    pub packages: usize,
+    /// How many of them were read from their RPM, because no metadata described them.
+    pub fresh: usize,
+    /// The records beside the packages: `group`, `modules`, `updateinfo` and others.
+    pub records: Vec<String>,
+    /// How many advisories it has.
+    pub advisories: usize,
+    /// Whether it was signed anew.
+    pub signed: bool,
+}
+
+/// A tree with metadata that describes it.
+#[derive(Debug)]
+pub struct Regenerated {
+    /// The tree.
+    pub root: DirEntry,
+    /// The repos whose metadata was written anew.
+    pub repos: Vec<RepoReport>,
+    /// What the operator should know, as sentences.
+    pub notes: Vec<String>,
+}
+
+/// Gives every repo of `new` that differs from `old` metadata that describes exactly its packages.
+///
+/// A package's elements are copied byte for byte from the metadata of `old`, then of the trees of
+/// `inputs`; what none of them knows is read from the RPM. Advisories and module documents of all
+/// are merged, comps and other records are taken from the newest that has them. A repo whose
+/// metadata would say what the old one says keeps that, with its signature.
+///
+/// # Errors
+/// Metadata of `inputs` that is not what its checksums say, or that is malformed; RPMs that are
+/// none; signatures that cannot be made.
+#[expect(clippy::too_many_arguments, reason = "two trees, what they need, and how to go about it")]
+pub fn regenerate(
+    site: &Site,
+    draft: &Draft<'_>,
+    old: Option<&DirEntry>,
+    new: &DirEntry,
+    inputs: &Inputs<'_>,
+    sign: Option<&Sign<'_>>,
+    mode: Mode,
+    observer: &dyn Observer,
+) -> Result<Regenerated> {
+    let reader = Reader { site, draft, mode, observer };
+    let maker = Maker { reader: &reader, inputs, old };
+    let mut work = BTreeMap::new();
+    differing(draft, &RelPath::ROOT, old, new, &mut work)?;
+    for path in inputs.external_repos() {
+        if let Some(Entry::Dir(dir)) = lookup(draft, new, &path)?
+            && is_repo(draft, &dir)?
+        {
+            work.insert(path, dir);
+        }
+    }
+    observer.begin("Making repodata", work.len() as u64, 0);
+    let work: Vec<_> = work.into_iter().collect();
+    let made = work
+        .par_iter()
+        .with_max_len(1)
+        .map(|(path, dir)| {
+            let made = maker.repo(path, dir)?;
+            observer.advance(1, 0);
+            Ok(made)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut result = Regenerated { root: *new, repos: Vec::new(), notes: Vec::new() };
+    for ((path, dir), made) in work.iter().zip(made) {
+        result.notes.extend(made.notes);
+        let (repodata, signed) = signed(&reader, path, made.repodata, sign)?;
+        let at = path.join(REPODATA);
+        if lookup(draft, &result.root, &at)? != Some(Entry::Dir(repodata)) {
+            result.root = graft(draft, &result.root, &at, Some(Entry::Dir(repodata)))?;
+        }
+        result.root = refresh_treeinfo(&reader, &result.root, path, dir, &repodata)?;
+        if let Some(report) = made.report {
+            result.repos.push(RepoReport { signed, ..report });
+        } else if signed {
+            result.notes.push(format!("{path} was unsigned and is signed now."));
+        }
+    }
+    Ok(result)
+}
+
+/// Collects the repos of `new` that are not the same directory in `old`.
+fn differing(
+    nodes: &dyn Nodes,
+    path: &RelPath,
+    old: Option<&DirEntry>,
+    new: &DirEntry,
+    found: &mut BTreeMap<RelPath, DirEntry>,
+) -> Result<()> {
+    if old.is_some_and(|old| old.tree == new.tree) {
+        return Ok(());
+    }
+    if is_repo(nodes, new)? {
+        found.insert(path.clone(), *new);
+    }
+    let before = old.map(|old| nodes.tree(&old.tree)).transpose()?.unwrap_or_default();
+    for (name, entry) in nodes.tree(&new.tree)?.entries() {
+        if let Entry::Dir(child) = entry
+            && **name != *REPODATA
+        {
+            let old = before.get(name).and_then(Entry::as_dir);
+            differing(nodes, &path.join(name), old, child, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes metadata, repo by repo.
+struct Maker<'a> {
+    reader: &'a Reader<'a>,
+    inputs: &'a Inputs<'a>,
+    old: Option<&'a DirEntry>,
+}
+
+/// The metadata of one repo.
+struct Made {
+    repodata: DirEntry,
+    /// Nothing if the old metadata stays.
+    report: Option<RepoReport>,
+    notes: Vec<String>,
+}
+
+/// What a repo's metadata shall have beside the packages.
+#[derive(Default)]
+struct Extras<'k> {
+    /// Content by type, to be compressed.
+    plain: BTreeMap<&'static str, Vec<u8>>,
+    /// Records that go over as they are.
+    carried: Vec<(&'k Record, &'k Known)>,
+    advisories: usize,
+    newest: Option<i64>,
+}
+
+impl Extras<'_> {
+    /// Returns whether metadata has all of this.
+    fn are_in(&self, repomd: &Repomd) -> bool {
+        self.plain.iter().all(|(kind, bytes)| {
+            let found = repomd.record(kind).or_else(|| {
+                // Old repos have their comps compressed only.
+                let packed = |record: &&Record| record.kind.starts_with("group_");
+                repomd.records.iter().find(packed).filter(|_| *kind == "group")
+            });
+            found.is_some_and(|record| content_sum(record) == sum_of(bytes))
+        })
+    }
+}
+
+fn sum_of(bytes: &[u8]) -> Checksum {
+    Checksum::from_sha256(Sha256::digest(bytes).into())
+}
+
+impl Maker<'_> {
+    fn repo(&self, path: &RelPath, dir: &DirEntry) -> Result<Made> {
+        let mut notes = Vec::new();
+        let (draft, reader) = (self.reader.draft, self.reader);
+        let old = match self.old.map(|old| lookup(draft, old, path)).transpose()?.flatten() {
+            Some(Entry::Dir(old)) => Some(old),
+            Some(Entry::File(_) | Entry::Symlink(_)) | None => None,
+        };
+        let before = match old.map(|old| Known::read(reader, path, &old)).transpose() {
+            Ok(known) => known.flatten(),
+            // What is replaced may be broken: that is how it gets mended.
+            Err(error @ Error::Repodata { .. }) => {
+                notes.push(format!("The old metadata is not used: {error}."));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let mut known: Vec<Known> = Vec::new();
+        for tree in &self.inputs.trees {
+            if let Some(Entry::Dir(dir)) = lookup(draft, tree, path)?
+                && let Some(found) = Known::read(reader, path, &dir)?
+                && !known.iter().chain(&before).any(|k| k.repodata().tree == found.repodata().tree)
+            {
+                known.push(found);
+            }
+        }
+        let rpms = rpms(draft, dir)?;
+        let extras = self.extras(path, before.as_ref(), &known)?;
+        let options = self.options(&extras, before.iter().chain(&known))?;
+        if let (Some(old), Some(before)) = (&old, &before)
+            && same_packages(&super::rpms(draft, old)?, &rpms)
+            && match old == dir {
+                // How it was written stays as it was as long as nothing new is to be said.
+                true => extras.are_in(&before.repomd),
+                false => says_the_same(&before.repomd, &extras, &options),
+            }
+        {
+            return Ok(Made { repodata: before.repodata(), report: None, notes });
+        }
+        self.write(
+            path,
+            dir,
+            &rpms,
+            before.iter().chain(known.iter().rev()),
+            extras,
+            options,
+            notes,
+        )
+    }
+
+    /// Gathers what goes into the metadata beside the packages; the newest is the last of `known`.
+    fn extras<'k>(
+        &self,
+        path: &RelPath,
+        before: Option<&'k Known>,
+        known: &'k [Known],
+    ) -> Result<Extras<'k>> {
+        let reader = self.reader;
+        let External { group, modules: outside, newest } = self.inputs.external(path)?;
+        let mut extras = Extras { newest, ..Extras::default() };
+        let all: Vec<&Known> = before.into_iter().chain(known).collect();
+        let mut group = group;
+        for known in all.iter().rev() {
+            if group.is_none() {
+                group = known.group(reader)?;
+            }
+        }
+        extras.plain.extend(group.map(|bytes| ("group", bytes)));
+
+        let mut documents = Vec::new();
+        for known in &all {
+            documents = modules::merge(documents, known.modules(reader)?);
+        }
+        documents = modules::merge(documents, outside);
+        if !documents.is_empty() {
+            extras.plain.insert("modules", modules::write(&documents));
+        }
+
+        let mut lists = Vec::new();
+        for known in &all {
+            lists.push(known.advisories(reader)?);
+        }
+        lists.extend(self.inputs.advisories.get(path).cloned());
+        let advisories = updateinfo::merge(lists);
+        extras.advisories = advisories.len();
+        if !advisories.is_empty() {
+            extras.plain.insert("updateinfo", updateinfo::write(&advisories));
+        }
+
+        let mut carried = BTreeMap::new();
+        for known in all {
+            for record in &known.repomd.records {
+                if !is_made(&record.kind) && !repomd::describes_packages(&record.kind) {
+                    carried.insert(record.kind.as_str(), (record, known));
+                }
+            }
+        }
+        extras.carried = carried.into_values().collect();
+        Ok(extras)
+    }
+
+    fn options<'k>(
+        &self,
+        extras: &Extras<'_>,
+        known: impl Iterator<Item = &'k Known>,
+    ) -> Result<Options> {
+        let config = &self.reader.site.config.repodata;
+        let release = self.inputs.release;
+        let compression = match extras.plain.contains_key("group") {
+            true => config.compression_comps,
+            false => config.compression,
+        };
+        let newest = known.filter_map(|known| known.repomd.newest()).max().max(extras.newest);
+        Ok(Options {
+            compression: match compression {
+                config::Compression::None => Compression::None,
+                config::Compression::Gz => Compression::Gzip,
+                config::Compression::Bz2 => Compression::Bzip2,
+                config::Compression::Xz => Compression::Xz,
+                config::Compression::Zstd => Compression::Zstd,
+            },
+            revision: Some(release.expand(&config.revision, &[])?),
+            tags: Tags {
+                distro: vec![DistroTag {
+                    cpeid: Some(release.expand(&config.distro_cpe, &[])?),
+                    name: release.expand(&config.distro_name, &[])?,
+                }],
+                ..Tags::default()
+            },
+            timestamp: newest,
+            ..Options::default()
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one repo, used once")]
+    fn write<'k>(
+        &self,
+        path: &RelPath,
+        dir: &DirEntry,
+        rpms: &[Rpm],
+        known: impl Iterator<Item = &'k Known>,
+        extras: Extras<'_>,
+        mut options: Options,
+        mut notes: Vec<String>,
+    ) -> Result<Made> {
+        let reader = self.reader;
+        let located: Vec<_> =
+            rpms.iter().map(|rpm| (path.join_path(&rpm.href), rpm.file)).collect();
+        let sums = reader.site.sha256(reader.draft, &located, reader.mode, reader.observer)?;
+        let mut by_href: HashMap<String, &Rpm> = HashMap::with_capacity(rpms.len());
+        let mut seen: HashMap<[u8; 32], &Rpm> = HashMap::with_capacity(rpms.len());
+        let mut set = Vec::with_capacity(rpms.len());
+        for rpm in rpms {
+            let sha256 = sums[&rpm.file.object];
+            // Clients know a package by its checksum: it is listed where it comes first.
+            if let Some(twin) = seen.insert(sha256, rpm) {
+                seen.insert(sha256, twin);
+                notes.push(format!(
+                    "{path}: {} is the same package as {}, which the metadata lists.",
+                    rpm.href, twin.href
+                ));
+                continue;
+            }
+            let Some(href) = rpm.href.to_str() else {
+                let reason = "metadata cannot list a name that is not UTF-8".to_owned();
+                return Err(Error::Repodata { path: path.join_path(&rpm.href), reason });
+            };
+            by_href.insert(href.to_owned(), rpm);
+            let (size, mtime) = (rpm.file.size, rpm.file.mtime.secs);
+            set.push(FileFacts { href: href.to_owned(), size, mtime, sha256 });
+        }
+        let bad = |error: cairn_repodata::Error| wrong(path, &error);
+        let count = set.len();
+        let mut merge = Merge::new(set).map_err(bad)?;
+        for known in known {
+            if !merge.unknown().is_empty() {
+                known.load(reader, &mut merge)?;
+            }
+        }
+        let fresh: Vec<Package> = merge
+            .unknown()
+            .into_par_iter()
+            .map(|facts| {
+                let rpm = by_href[&facts.href];
+                let at = path.join_path(&rpm.href);
+                let content = BufReader::new(reader.open(&rpm.file, &at)?);
+                Package::read(content, facts.clone())
+                    .map_err(|error| Error::Repodata { path: at, reason: told(&error) })
+            })
+            .collect::<Result<_>>()?;
+        // An RPM that only its header describes is an input as new as the file is.
+        let read = fresh.iter().filter_map(|p| by_href.get(&p.primary.href));
+        options.timestamp = options.timestamp.max(read.map(|rpm| rpm.file.mtime.secs).max());
+        if let Some(limit) = fs::env("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()) {
+            options.timestamp = options.timestamp.map(|time: i64| time.min(limit));
+        }
+        let mtime = Time { secs: options.timestamp.unwrap_or(dir.mtime.secs), nanos: 0 };
+        let mut builder = RepodataBuilder::new(options);
+        for package in &fresh {
+            builder.package(package).map_err(bad)?;
+        }
+        merge.finish(&mut builder).map_err(bad)?;
+        let mut records: Vec<String> = Vec::new();
+        for (kind, bytes) in extras.plain {
+            builder.extra(kind, bytes).map_err(bad)?;
+            records.push(kind.to_owned());
+        }
+        for (record, known) in extras.carried {
+            builder.carry(record, known.raw(reader, record)?).map_err(bad)?;
+            records.push(record.kind.clone());
+        }
+        let mut entries: Vec<(Box<[u8]>, Entry)> = Vec::new();
+        for file in builder.finish().map_err(bad)? {
+            let entry = reader.draft.put_file(file.bytes, 0o644, mtime);
+            entries.push((file.name.into_bytes().into(), Entry::File(entry)));
+        }
+        // Two records may be one file.
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        entries.dedup_by(|a, b| a.0 == b.0);
+        let repodata = reader.draft.put(Tree::new(entries)?, 0o755, mtime);
+        let report = Some(RepoReport {
+            path: path.clone(),
+            packages: count,
+            fresh: fresh.len(),
+            records,
+            advisories: extras.advisories,
+            signed: false,
+        });
+        Ok(Made { repodata, report, notes })
+    }
+}
+
+/// Returns whether a record is made from packages, comps, modules or advisories by the writer.
+fn is_made(kind: &str) -> bool {
+    matches!(kind, "primary" | "filelists" | "other" | "group" | "modules" | "updateinfo")
+        || kind.starts_with("group_")
+}
+
+fn same_packages(old: &[Rpm], new: &[Rpm]) -> bool {
+    let key = |rpm: &Rpm| (rpm.href.clone(), rpm.file.object);
+    old.len() == new.len() && old.iter().zip(new).all(|(a, b)| key(a) == key(b))
+}
+
+/// Returns whether existing metadata of the same packages is what would be written now.
+fn says_the_same(repomd: &Repomd, extras: &Extras<'_>, options: &Options) -> bool {
+    let mut expected: Vec<(String, Option<Checksum>)> = Vec::new();
+    for (kind, bytes) in &extras.plain {
+        let sum = sum_of(bytes);
+        if *kind == "group" && options.compression != Compression::None {
+            let suffix = options.compression.suffix().trim_start_matches('.');
+            expected.push((format!("group_{suffix}"), Some(sum.clone())));
+        }
+        expected.push(((*kind).to_owned(), Some(sum)));
+    }
+    let carried = extras.carried.iter();
+    expected.extend(carried.map(|(record, _)| (record.kind.clone(), Some(content_sum(record)))));
+    expected.extend(["primary", "filelists", "other"].map(|kind| (kind.to_owned(), None)));
+    let suffix = options.compression.suffix();
+    repomd.revision == options.revision
+        && repomd.tags == options.tags
+        && repomd.records.len() == expected.len()
+        && expected.iter().all(|(kind, sum)| {
+            repomd.record(kind).is_some_and(|record| match sum {
+                Some(sum) => content_sum(record) == *sum,
+                None => record.href.ends_with(&format!(".xml{suffix}")),
+            })
+        })
+}
+
+/// Returns the checksum of a record's content, decompressed.
+fn content_sum(record: &Record) -> Checksum {
+    record.open_checksum.clone().unwrap_or_else(|| record.checksum.clone())
+}
+
+/// Makes sure that metadata is signed, where anything signs.
+fn signed(
+    reader: &Reader<'_>,
+    repo: &RelPath,
+    repodata: DirEntry,
+    sign: Option<&Sign<'_>>,
+) -> Result<(DirEntry, bool)> {
+    let Some(sign) = sign else { return Ok((repodata, false)) };
+    let tree = reader.draft.tree(&repodata.tree)?;
+    let Some(Entry::File(repomd)) = tree.get(REPOMD) else { return Ok((repodata, false)) };
+    if tree.get(SIGNATURE).is_some() {
+        return Ok((repodata, false));
+    }
+    let path = repo.join(REPODATA).join(REPOMD);
+    let bytes = read_whole(reader, repomd, &path)?;
+    let signature = reader.draft.put_file(sign(repo, &bytes)?, 0o644, repomd.mtime);
+    let at = RelPath::new(SIGNATURE).expect("a constant path");
+    let repodata = graft(reader.draft, &repodata, &at, Some(Entry::File(signature)))?;
+    Ok((repodata, true))
+}
+
+fn read_whole(
+    reader: &Reader<'_>,
+    file: &cairn_store::tree::FileEntry,
+    path: &RelPath,
+) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut content = reader.open(file, path)?;
+    std::io::Read::read_to_end(&mut content, &mut bytes).map_err(|source| {
+        cairn_store::Error::Io { op: "read", path: path.to_string().into(), source }
+    })?;
+    Ok(bytes)
+}
+
+/// Sets what a treeinfo of the repo says of `repomd.xml`, if it says anything.
+fn refresh_treeinfo(
+    reader: &Reader<'_>,
+    root: &DirEntry,
+    path: &RelPath,
+    dir: &DirEntry,
+    repodata: &DirEntry,
+) -> Result<DirEntry> {
+    let mut root = *root;
+    let (tree, inside) = (reader.draft.tree(&dir.tree)?, reader.draft.tree(&repodata.tree)?);
+    let Some(Entry::File(repomd)) = inside.get(REPOMD) else { return Ok(root) };
+    for name in TREEINFOS {
+        let Some(Entry::File(file)) = tree.get(name) else { continue };
+        let at = path.join(name);
+        if file.size > MAX_TREEINFO {
+            let reason = format!("a treeinfo of more than {MAX_TREEINFO} bytes is none");
+            return Err(Error::Repodata { path: at, reason });
+        }
+        let bytes = read_whole(reader, file, &at)?;
+        let bad = |error: cairn_repodata::Error| {
+            let reason = told(&error);
+            Error::Repodata { path: at.clone(), reason }
+        };
+        let mut info = Treeinfo::read(&at.to_string(), &bytes).map_err(bad)?;
+        let repomd_path = path.join(REPODATA).join(REPOMD);
+        let content = read_whole(reader, repomd, &repomd_path)?;
+        let sum = sum_of(&content);
+        let changed = info
+            .refresh_checksums(|named| (named == "repodata/repomd.xml").then(|| sum.clone()))
+            .map_err(bad)?;
+        if !changed.is_empty() {
+            let entry =
+                reader.draft.put_file(info.write(), file.mode, repomd.mtime.max(file.mtime));
+            root = graft(reader.draft, &root, &at, Some(Entry::File(entry)))?;
+        }
+    }
+    Ok(root)
+}
