@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use cairn_testkit::filesystem::{FsKind, Loop};
 use cairn_testkit::sample::{Places, Written};
 use cairn_testkit::treecmp::{self, On};
-use cairn_testkit::{World, available};
+use cairn_testkit::{World, available, metadata};
 
 /// Where production is on its mount.
 pub const PRODUCTION: &str = "mirror/pub/rocky/9.7";
@@ -208,14 +208,16 @@ fn main_job(world: &World, staging: &Case, production: &Case) {
     ingest(world, &second.dir);
     world.cairn(["stage", "9", "Rocky"]).ok();
     let expected = added(&released, &contents(&second.dir.join("compose")));
-    assert_same(&expected, &contents(&staged));
+    assert_same(&expected, &without_repodata(&contents(&staged)));
+    metadata::repos(&real(&staged)).values().for_each(metadata::Repo::assert_true);
     assert_same(&released, &contents(&live));
     settle(production.kind);
     let before = everything(&world.places().production);
     world.cairn(["promote", "9", "-n"]).ok();
     assert_eq!(before, everything(&world.places().production), "a dry run writes nothing");
     world.cairn(["promote", "9"]).ok();
-    assert_same(&expected, &contents(&live));
+    let expected = contents(&live);
+    assert_same(&contents(&staged), &expected);
     check_mounts(world, sides);
 
     // Then production becomes exactly the update, once the deletions are allowed.
@@ -453,8 +455,8 @@ pub fn assert_same(expected: &Contents, found: &Contents) {
     assert!(different.is_empty(), "{} differences:\n{}", different.len(), different.join("\n"));
 }
 
-/// The naive model of an additive run: the compose over what is there, but for what updates leave
-/// out, with every `repodata` from the newer side only and the time of what stays the same.
+/// The naive model of an additive run, but for metadata: the compose over what is there, but for
+/// what updates leave out, with the time of what stays the same.
 fn added(old: &Contents, compose: &Contents) -> Contents {
     const LEFT_OUT: [&str; 14] = [
         "ppc",
@@ -475,11 +477,6 @@ fn added(old: &Contents, compose: &Contents) -> Contents {
     let left_out = |path: &Path| path.iter().any(|name| LEFT_OUT.iter().any(|out| name == *out));
     let mut result = old.clone();
     for (path, node) in compose.iter().filter(|(path, _)| !left_out(path)) {
-        if path.file_name() == Some(OsStr::new("repodata")) && matches!(node, Node::Dir(_)) {
-            result.retain(|kept, _| !kept.starts_with(path));
-        }
-    }
-    for (path, node) in compose.iter().filter(|(path, _)| !left_out(path)) {
         let node = match (old.get(path), node) {
             (Some(Node::File(bytes, _, time)), Node::File(new, mode, _)) if bytes == new => {
                 Node::File(new.clone(), *mode, *time)
@@ -494,7 +491,12 @@ fn added(old: &Contents, compose: &Contents) -> Contents {
         };
         result.insert(path.clone(), node);
     }
-    result
+    without_repodata(&result)
+}
+
+fn without_repodata(tree: &Contents) -> Contents {
+    let metadata = |path: &Path| path.iter().any(|name| name == "repodata");
+    tree.iter().filter(|(path, _)| !metadata(path)).map(|(p, n)| (p.clone(), n.clone())).collect()
 }
 
 /// Says everything about a mount that a command could have touched, the pool included.

@@ -10,6 +10,7 @@ mod main_job;
 mod output;
 mod refusals;
 mod signing;
+mod repodata;
 mod swaps;
 
 use cairn_testkit::World;

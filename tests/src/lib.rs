@@ -7,6 +7,7 @@
 //! * [`readers`]: a thread that reads a published tree and notices gaps and mixtures.
 //! * [`clients`]: rpm, dnf, rsync, createrepo_c, and an HTTP server for them.
 //! * [`Keys`]: a gpg home with signing keys, and scripts that sign.
+//! * [`metadata`]: what repodata on disk says, and whether it is true.
 //! * [`hostile`]: names, links and files that a compose should not have.
 //!
 //! A tool or a privilege that is missing is an [`Unavailable`]; [`available`] says so plainly,
@@ -17,6 +18,7 @@ pub mod clients;
 pub mod filesystem;
 pub mod hostile;
 mod keys;
+pub mod metadata;
 pub mod readers;
 mod run;
 pub mod treecmp;

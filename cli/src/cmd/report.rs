@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use cairn_releng::report::{RefPlan, Report, ViewReport};
+use cairn_releng::repos::RepoReport;
 use cairn_store::diff::Changed;
 use cairn_store::publish::Source;
 
@@ -12,6 +13,8 @@ use crate::output::{Output, Table, count, size};
 
 /// How many paths of a kind a plan lists without `-v`.
 const PATHS: usize = 20;
+/// How many repos with new metadata are listed without `-v`.
+const REPOS: usize = 20;
 /// How many hex digits of an id people see.
 const SHORT: usize = 12;
 
@@ -77,6 +80,7 @@ fn text(output: &Output, report: &Report) -> String {
             let _ = writeln!(text, "    {path}");
         }
     }
+    text += &repos_text(output, &report.repos);
     for view in &report.views {
         let _ = writeln!(text, "  view   {}", view_text(output, view, report.dry_run));
     }
@@ -108,6 +112,34 @@ fn text(output: &Output, report: &Report) -> String {
         _ if report.verb == "lists" && lists == 0 => text.push_str("The lists are up to date.\n"),
         _ if report.is_noop() && lists == 0 => text.push_str("Nothing has changed.\n"),
         _ => {}
+    }
+    text
+}
+
+/// Says which repos got new metadata: one line each, or their number when they are many.
+fn repos_text(output: &Output, repos: &[RepoReport]) -> String {
+    let mut text = String::new();
+    let limit = if output.verbose > 0 { usize::MAX } else { REPOS };
+    for repo in repos.iter().take(limit) {
+        let mut parts = vec![count(repo.packages as u64, "package")];
+        if repo.fresh > 0 {
+            parts
+                .push(format!("{} read from the RPM", crate::output::thousands(repo.fresh as u64)));
+        }
+        if repo.advisories > 0 {
+            parts.push(match repo.advisories as u64 {
+                1 => "1 advisory".to_owned(),
+                more => format!("{} advisories", crate::output::thousands(more)),
+            });
+        }
+        if repo.signed {
+            parts.push("signed".to_owned());
+        }
+        let _ = writeln!(text, "  repo   {}  {}", repo.path, parts.join(", "));
+    }
+    if repos.len() > limit {
+        let more = count((repos.len() - limit) as u64, "more repo");
+        let _ = writeln!(text, "  repo   and {more} (-v lists all)");
     }
     text
 }

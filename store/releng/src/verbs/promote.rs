@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
 use crate::repos::{Inputs, regenerate};
+use crate::signing::Signer;
 use crate::site::Site;
 
 /// How releases are promoted.
@@ -88,9 +89,10 @@ pub fn promote(
                     composes: Vec::new(),
                     advisories: BTreeMap::new(),
                 };
-                let mode = options.mode;
+                let signer = Signer::for_release(&site.config, &release)?;
+                let (signer, mode) = (signer.as_ref(), options.mode);
                 let made =
-                    regenerate(site, &draft, Some(old), &root, &inputs, None, mode, observer)?;
+                    regenerate(site, &draft, Some(old), &root, &inputs, signer, mode, observer)?;
                 root = described(&draft, Some(old), made, &mut report)?;
             }
             let floor = check_deletes(site, &draft, &name, old, &root, options.allow_deletes);

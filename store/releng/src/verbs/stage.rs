@@ -16,6 +16,7 @@ use super::moves::{Destination, Move, Moves, ref_name};
 use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
 use crate::repos::{ComposeInput, Inputs, Regenerated, regenerate};
+use crate::signing::Signer;
 use crate::site::{Site, glob_set};
 
 /// How composes are staged.
@@ -72,9 +73,9 @@ pub fn stage(
             composes: compose_inputs(site, composes, &sources)?,
             advisories: BTreeMap::new(),
         };
-        let mode = options.mode;
-        let made =
-            regenerate(site, &draft, old_root.as_ref(), &root, &inputs, None, mode, observer)?;
+        let signer = Signer::for_release(&site.config, &release)?;
+        let (old, mode) = (old_root.as_ref(), options.mode);
+        let made = regenerate(site, &draft, old, &root, &inputs, signer.as_ref(), mode, observer)?;
         root = described(&draft, old_root.as_ref(), made, &mut report)?;
     }
     let mut origin = Origin { verb: "stage".into(), ..Origin::default() };

@@ -1,0 +1,293 @@
+//! Additive staging and promotion: metadata that describes exactly what is there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cairn_testkit::clients::{Dnf, createrepo};
+use cairn_testkit::metadata::{self, Repo};
+use cairn_testkit::treecmp::{self, On};
+use cairn_testkit::{World, available};
+use serde_json::Value;
+
+use crate::filesystems::{PRODUCTION, STAGING, contents, publish, real};
+use crate::world;
+
+const BASEOS: &str = "BaseOS/x86_64/os";
+const APPSTREAM: &str = "AppStream/x86_64/os";
+
+/// A release in production, and its update ingested and not staged: both composes.
+fn released(world: &World) -> [PathBuf; 2] {
+    world.cairn(["init"]).ok();
+    let first = world.first();
+    publish(world, &first);
+    let second = world.second();
+    world.cairn(["ingest", second.dir.to_str().unwrap()]).ok();
+    [first.dir, second.dir]
+}
+
+fn repos(root: &Path) -> BTreeMap<PathBuf, Repo> {
+    metadata::repos(&real(root))
+}
+
+fn repo<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
+    json["repos"].as_array()?.iter().find(|repo| repo["path"] == path)
+}
+
+/// `name-epoch:version-release.arch` of every package of a repo.
+fn nevras(repo: &Repo) -> Vec<String> {
+    let packages = repo.packages().into_values();
+    let mut nevras: Vec<_> = packages
+        .map(|package| {
+            let (name, evr, arch) = (package.nevra.name, package.nevra.evr, package.nevra.arch);
+            format!("{name}-{}:{}-{}.{arch}", evr.epoch, evr.version, evr.release)
+        })
+        .collect();
+    nevras.sort();
+    nevras
+}
+
+#[test]
+fn an_update_is_added_and_metadata_describes_all_packages() {
+    let world = world();
+    let [first, second] = released(&world).map(|dir| dir.join("compose"));
+    let report = world.json(["stage", "9", "Rocky"]);
+    let staged = repos(&world.staging(STAGING));
+    staged.values().for_each(Repo::assert_true);
+
+    // Old and new versions, source and debug too, and no package was read again.
+    let (before, after) = (metadata::repos(&first), metadata::repos(&second));
+    assert_eq!(before.keys().collect::<Vec<_>>(), staged.keys().collect::<Vec<_>>());
+    for (path, repo) in &staged {
+        let mut expected = [nevras(&before[path]), nevras(&after[path])].concat();
+        expected.sort();
+        expected.dedup();
+        let mut found = nevras(repo);
+        // A package that was built again with the same version has one place.
+        found.dedup();
+        assert_eq!(found, expected, "{}", path.display());
+    }
+    let baseos = repo(&report, BASEOS).expect("BaseOS changed");
+    assert_eq!(baseos["fresh"], 0, "{baseos}");
+    assert!(
+        baseos["packages"].as_u64().unwrap() > after[Path::new(BASEOS)].packages().len() as u64
+    );
+
+    // Nothing of the old metadata is lost, and the new is there.
+    let both = |path: &str, of: fn(&Repo) -> std::collections::BTreeSet<String>| {
+        let sides = [&before[Path::new(path)], &after[Path::new(path)]];
+        let all = sides.into_iter().flat_map(of).collect::<std::collections::BTreeSet<_>>();
+        assert!(!all.is_empty(), "{path}");
+        assert_eq!(of(&staged[Path::new(path)]), all, "{path}");
+    };
+    both(BASEOS, Repo::groups);
+    both(BASEOS, Repo::advisories);
+    both(APPSTREAM, Repo::streams);
+
+    // A package's elements are what they were, byte for byte.
+    let element = |repo: &Repo, kind: &str, pkgid: &str| {
+        let text = String::from_utf8(repo.content(kind).unwrap()).unwrap();
+        let elements = text.split("<package ").filter(|element| element.contains(pkgid));
+        let end = "</package>";
+        elements.map(|e| e[..e.find(end).unwrap()].to_owned()).next().unwrap()
+    };
+    for (href, package) in before[Path::new(BASEOS)].packages() {
+        let id = package.pkgid.hex();
+        let now = &staged[Path::new(BASEOS)];
+        if !now.packages().get(&href).is_some_and(|p| p.pkgid == package.pkgid) {
+            continue;
+        }
+        for kind in ["primary", "filelists", "other"] {
+            let (was, is) = (element(&before[Path::new(BASEOS)], kind, id), element(now, kind, id));
+            assert_eq!(was, is, "{href} in {kind}");
+        }
+    }
+
+    // The same again is nothing, and another store with the same input has the same bytes.
+    let again = world.json(["stage", "9", "Rocky"]);
+    assert!(again["operation"].is_null() && again["repos"].is_null(), "{again}");
+    let other = crate::world();
+    released(&other);
+    other.cairn(["stage", "9", "Rocky"]).ok();
+    let options = treecmp::Options { mtime: On::Everything, ..Default::default() };
+    let (here, there) = (real(&world.staging(STAGING)), real(&other.staging(STAGING)));
+    assert_eq!(treecmp::compare_with(&here, &there, &options), []);
+
+    // What is promoted is what was staged.
+    world.cairn(["promote", "9"]).ok();
+    treecmp::assert_equal(&here, &real(&world.production(PRODUCTION)));
+}
+
+#[test]
+fn clients_see_old_and_new_packages_groups_modules_and_advisories() {
+    let world = world();
+    released(&world);
+    world.cairn(["stage", "9", "Rocky"]).ok();
+    world.cairn(["promote", "9"]).ok();
+    let live = real(&world.production(PRODUCTION));
+    let Some(dnf) = available(Dnf::new()) else { return };
+    let dnf = dnf.repo("baseos", live.join(BASEOS)).repo("appstream", live.join(APPSTREAM));
+    let published = repos(&live);
+    let expected = [BASEOS, APPSTREAM].into_iter().flat_map(|p| nevras(&published[Path::new(p)]));
+    assert_eq!(dnf.nevras(), expected.collect());
+    let said = |args: &[&str]| dnf.run(args).ok().out();
+    let groups = said(&["-v", "group", "list", "--hidden"]);
+    assert!(groups.contains("(core)"), "{groups}");
+    let modules = said(&["module", "list"]);
+    assert!(modules.contains("nodejs"), "{modules}");
+    let advisories = said(&["updateinfo", "list", "--all"]);
+    let newest = "RLSA-2025:21112";
+    assert!(published[Path::new(BASEOS)].advisories().contains(newest));
+    assert!(advisories.contains(newest), "{advisories}");
+    // And createrepo_c finds the same packages in the RPMs.
+    let copy = tempfile::tempdir().unwrap();
+    let to = copy.path().join("os");
+    std::process::Command::new("cp").arg("-a").arg(live.join(BASEOS)).arg(&to).status().unwrap();
+    let ours = metadata::repos(copy.path())[Path::new("os")].packages();
+    fs::remove_dir_all(to.join("repodata")).unwrap();
+    let Some(_) = available(createrepo(&to, &["--no-database"])) else { return };
+    let theirs = metadata::repos(copy.path())[Path::new("os")].packages();
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    for (href, package) in &ours {
+        let other = &theirs[href];
+        assert_eq!(
+            (&package.pkgid, &package.nevra, &package.relations, package.header_end),
+            (&other.pkgid, &other.nevra, &other.relations, other.header_end),
+            "{href}"
+        );
+    }
+}
+
+#[test]
+fn comps_and_modules_beside_the_compose_are_taken_in() {
+    let world = world();
+    let [_, second] = released(&world);
+    let modules = second.parent().unwrap().join("modules");
+    let template = format!("modules = \"{}/{{arch}}/{{repo}}-modules.yaml\"", modules.display());
+    world.configure("compose", &template);
+    world.cairn(["stage", "9", "Rocky"]).ok();
+    let before = repos(&world.staging(STAGING))[Path::new(APPSTREAM)].streams();
+
+    // The compose's work directory says which groups there are.
+    let file = second.join("work/x86_64/comps/comps-BaseOS.x86_64.xml");
+    let text = fs::read_to_string(&file).unwrap();
+    let group = "<group><id>rescue</id><name>Rescue</name><packagelist>\
+        <packagereq type=\"mandatory\">bash</packagereq></packagelist></group>";
+    fs::write(&file, text.replace("</comps>", &format!("{group}</comps>"))).unwrap();
+    fs::create_dir_all(modules.join("x86_64")).unwrap();
+    let stream = "---\ndocument: modulemd\nversion: 2\ndata:\n  name: ruby\n  stream: \"3.3\"\n  \
+        version: 9070020251115\n  context: rhel9\n  arch: x86_64\n  summary: Ruby\n  \
+        description: >-\n    Ruby\n  license:\n    module: [MIT]\n...\n";
+    let yaml = modules.join("x86_64/AppStream-modules.yaml");
+    fs::write(&yaml, stream).unwrap();
+
+    let plan = world.json(["stage", "9", "Rocky", "-n"]);
+    let planned: Vec<_> =
+        plan["repos"].as_array().unwrap().iter().map(|r| r["path"].as_str().unwrap()).collect();
+    assert_eq!(planned, [APPSTREAM, BASEOS]);
+    world.cairn(["stage", "9", "Rocky"]).ok();
+    let staged = repos(&world.staging(STAGING));
+    staged.values().for_each(Repo::assert_true);
+    assert!(staged[Path::new(BASEOS)].groups().contains("rescue"));
+    let mut streams = before;
+    assert!(streams.insert("ruby:3.3:9070020251115:rhel9:x86_64".to_owned()));
+    assert_eq!(staged[Path::new(APPSTREAM)].streams(), streams);
+    let again = world.json(["stage", "9", "Rocky"]);
+    assert!(again["operation"].is_null(), "{again}");
+
+    // Files that are none are named, and nothing happens.
+    let state = contents(&world.staging(STAGING));
+    for (path, damage, word) in [
+        (&file, "<comps><group>", "comps-BaseOS.x86_64.xml"),
+        (&yaml, "---\ndocument: [", "AppStream-modules.yaml"),
+    ] {
+        let good = fs::read(path).unwrap();
+        fs::write(path, damage).unwrap();
+        let run = world.cairn(["stage", "9", "Rocky"]).exits(1);
+        assert!(run.err().contains(word), "{}", run.report());
+        assert!(contents(&world.staging(STAGING)) == state);
+        fs::write(path, good).unwrap();
+    }
+}
+
+#[test]
+fn packages_that_no_metadata_describes_are_read_from_their_headers() {
+    let world = world();
+    let [_, second] = released(&world);
+    let repo_dir = second.join("compose").join(BASEOS);
+    let extra = second.join("compose/AppStream/x86_64/os/Packages");
+    // A package that somebody put into the compose by hand, after its metadata was made.
+    let mut stray = None;
+    for path in contents(&extra).into_keys() {
+        if path.extension().is_some_and(|e| e == "rpm") {
+            stray = Some(extra.join(path));
+        }
+    }
+    let stray = stray.unwrap();
+    let name = stray.file_name().unwrap();
+    fs::create_dir_all(repo_dir.join("Packages/by-hand")).unwrap();
+    fs::copy(&stray, repo_dir.join("Packages/by-hand").join(name)).unwrap();
+    world.cairn(["ingest", second.to_str().unwrap()]).ok();
+    let report = world.json(["stage", "9", "Rocky"]);
+    assert_eq!(repo(&report, BASEOS).unwrap()["fresh"], 1, "{report}");
+    let staged = repos(&world.staging(STAGING));
+    staged.values().for_each(Repo::assert_true);
+    let href = format!("Packages/by-hand/{}", name.to_str().unwrap());
+    assert!(staged[Path::new(BASEOS)].packages().contains_key(&href));
+
+    // The same package twice in one repo is listed once, and that is said.
+    fs::create_dir_all(repo_dir.join("Packages/again")).unwrap();
+    fs::copy(&stray, repo_dir.join("Packages/again").join(name)).unwrap();
+    world.cairn(["ingest", second.to_str().unwrap()]).ok();
+    let report = world.json(["stage", "9", "Rocky"]);
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("is the same package as"), "{notes}");
+
+    // What is called an RPM and is none stops everything.
+    let state = contents(&world.staging(STAGING));
+    fs::write(repo_dir.join("Packages/by-hand/not.rpm"), "this is no package").unwrap();
+    world.cairn(["ingest", second.to_str().unwrap()]).ok();
+    let run = world.cairn(["stage", "9", "Rocky"]).exits(1);
+    assert!(run.err().contains("Packages/by-hand/not.rpm"), "{}", run.report());
+    assert!(contents(&world.staging(STAGING)) == state);
+}
+
+#[test]
+fn a_compose_whose_metadata_lies_is_refused() {
+    let world = world();
+    let [_, second] = released(&world);
+    let compose = metadata::repos(&second.join("compose"));
+    let record = compose[Path::new(BASEOS)].repomd.record("primary").unwrap().href.clone();
+    let path = second.join("compose").join(BASEOS).join(record);
+    let state = contents(&world.staging(STAGING));
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    world.cairn(["ingest", "--reread", second.to_str().unwrap()]).ok();
+    let run = world.cairn(["stage", "9", "Rocky"]).exits(1);
+    assert!(run.err().contains("primary"), "{}", run.report());
+    assert!(contents(&world.staging(STAGING)) == state);
+    let command = world.json(["log"])["operations"][0]["command"].to_string();
+    assert!(command.contains("ingest"), "{command}");
+}
+
+#[test]
+fn production_keeps_what_staging_lacks_and_describes_it() {
+    let world = world();
+    let [first, _] = released(&world);
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    let report = world.json(["promote", "9"]);
+    assert!(repo(&report, BASEOS).is_some(), "{report}");
+    let live = repos(&world.production(PRODUCTION));
+    live.values().for_each(Repo::assert_true);
+    let staged = repos(&world.staging(STAGING));
+    let (all, new) = (&live[Path::new(BASEOS)], &staged[Path::new(BASEOS)]);
+    assert!(all.packages().len() > new.packages().len());
+    assert!(all.advisories().is_superset(&new.advisories()));
+    let again = world.json(["promote", "9"]);
+    assert!(again["operation"].is_null(), "{again}");
+    // A way back is the tree that was, metadata and all.
+    world.cairn(["rollback", "production/9.7"]).ok();
+    treecmp::assert_equal(&first.join("compose"), &real(&world.production(PRODUCTION)));
+}
