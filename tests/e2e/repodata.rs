@@ -132,7 +132,7 @@ fn clients_see_old_and_new_packages_groups_modules_and_advisories() {
     assert_eq!(dnf.nevras(), expected.collect());
     let said = |args: &[&str]| dnf.run(args).ok().out();
     let groups = said(&["-v", "group", "list", "--hidden"]);
-    assert!(groups.contains("(core)"), "{groups}");
+    assert!(groups.contains("(baseos-sample)"), "{groups}");
     let modules = said(&["module", "list"]);
     assert!(modules.contains("nodejs"), "{modules}");
     let advisories = said(&["updateinfo", "list", "--all"]);

@@ -131,9 +131,10 @@ fn rpms(dir: &Path) -> BTreeSet<String> {
     while let Some(at) = rest.pop() {
         for entry in fs::read_dir(&at).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() && !path.join("repodata").is_dir() {
+            let is_link = path.is_symlink();
+            if !is_link && path.is_dir() && !path.join("repodata").is_dir() {
                 rest.push(path);
-            } else if path.extension().is_some_and(|name| name == "rpm") {
+            } else if !is_link && path.extension().is_some_and(|name| name == "rpm") {
                 found.insert(path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned());
             }
         }
