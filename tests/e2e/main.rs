@@ -9,8 +9,8 @@ mod lists;
 mod main_job;
 mod output;
 mod refusals;
-mod signing;
 mod repodata;
+mod signing;
 mod swaps;
 
 use cairn_testkit::World;

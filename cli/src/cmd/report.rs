@@ -132,9 +132,6 @@ fn repos_text(output: &Output, repos: &[RepoReport]) -> String {
                 more => format!("{} advisories", crate::output::thousands(more)),
             });
         }
-        if repo.signed {
-            parts.push("signed".to_owned());
-        }
         let _ = writeln!(text, "  repo   {}  {}", repo.path, parts.join(", "));
     }
     if repos.len() > limit {

@@ -26,11 +26,8 @@ use crate::audit::repos::{REPODATA, REPOMD};
 use crate::config;
 use crate::error::{Error, Result, told};
 use crate::report::Mode;
-use crate::signing::Signer;
 use crate::site::Site;
 
-/// The signature beside `repomd.xml`.
-const SIGNATURE: &[u8] = b"repomd.xml.asc";
 /// Files that describe an installable tree, and may name `repomd.xml` with its checksum.
 const TREEINFOS: [&[u8]; 2] = [b".treeinfo", b"treeinfo"];
 /// The largest treeinfo that is read, in bytes.
@@ -49,8 +46,6 @@ pub struct RepoReport {
     pub records: Vec<String>,
     /// How many advisories it has.
     pub advisories: usize,
-    /// Whether it was signed anew.
-    pub signed: bool,
 }
 
 /// A tree with metadata that describes it.
@@ -73,7 +68,7 @@ pub struct Regenerated {
 ///
 /// # Errors
 /// Metadata of `inputs` that is not what its checksums say, or that is malformed; RPMs that are
-/// none; signatures that cannot be made.
+/// none.
 #[expect(clippy::too_many_arguments, reason = "two trees, what they need, and how to go about it")]
 pub fn regenerate(
     site: &Site,
@@ -81,7 +76,6 @@ pub fn regenerate(
     old: Option<&DirEntry>,
     new: &DirEntry,
     inputs: &Inputs<'_>,
-    signer: Option<&Signer<'_>>,
     mode: Mode,
     observer: &dyn Observer,
 ) -> Result<Regenerated> {
@@ -110,17 +104,13 @@ pub fn regenerate(
     let mut result = Regenerated { root: *new, repos: Vec::new(), notes: Vec::new() };
     for ((path, dir), made) in work.iter().zip(made) {
         result.notes.extend(made.notes);
-        let (repodata, signed) = signed(&reader, path, made.repodata, signer)?;
+        let repodata = made.repodata;
         let at = path.join(REPODATA);
         if lookup(draft, &result.root, &at)? != Some(Entry::Dir(repodata)) {
             result.root = graft(draft, &result.root, &at, Some(Entry::Dir(repodata)))?;
         }
         result.root = refresh_treeinfo(&reader, &result.root, path, dir, &repodata)?;
-        if let Some(report) = made.report {
-            result.repos.push(RepoReport { signed, ..report });
-        } else if signed {
-            result.notes.push(format!("{path} was unsigned and is signed now."));
-        }
+        result.repos.extend(made.report);
     }
     Ok(result)
 }
@@ -421,7 +411,6 @@ impl Maker<'_> {
             fresh: fresh.len(),
             records,
             advisories: extras.advisories,
-            signed: false,
         });
         Ok(Made { repodata, report, notes })
     }
@@ -467,34 +456,6 @@ fn says_the_same(repomd: &Repomd, extras: &Extras<'_>, options: &Options) -> boo
 /// Returns the checksum of a record's content, decompressed.
 fn content_sum(record: &Record) -> Checksum {
     record.open_checksum.clone().unwrap_or_else(|| record.checksum.clone())
-}
-
-/// Makes sure that metadata is signed, where anything signs.
-fn signed(
-    reader: &Reader<'_>,
-    repo: &RelPath,
-    repodata: DirEntry,
-    signer: Option<&Signer<'_>>,
-) -> Result<(DirEntry, bool)> {
-    let Some(signer) = signer else { return Ok((repodata, false)) };
-    let tree = reader.draft.tree(&repodata.tree)?;
-    let Some(Entry::File(repomd)) = tree.get(REPOMD) else { return Ok((repodata, false)) };
-    if tree.get(SIGNATURE).is_some() {
-        return Ok((repodata, false));
-    }
-    let path = repo.join(REPODATA).join(REPOMD);
-    let signature = match reader.mode {
-        Mode::Apply => {
-            let bytes = read_whole(reader, repomd, &path)?;
-            signer.sign(&path.to_string(), &bytes, reader.observer)?
-        }
-        // A plan must not wake whoever guards the key; the file counts, its bytes are not known.
-        Mode::DryRun => Vec::new(),
-    };
-    let signature = reader.draft.put_file(signature, 0o644, repomd.mtime);
-    let at = RelPath::new(SIGNATURE).expect("a constant path");
-    let repodata = graft(reader.draft, &repodata, &at, Some(Entry::File(signature)))?;
-    Ok((repodata, true))
 }
 
 fn read_whole(

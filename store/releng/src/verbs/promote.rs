@@ -17,8 +17,7 @@ use crate::config::Percent;
 use crate::error::{Error, Result};
 use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
-use crate::repos::{Inputs, regenerate};
-use crate::signing::Signer;
+use crate::repos::Inputs;
 use crate::site::Site;
 
 /// How releases are promoted.
@@ -89,11 +88,17 @@ pub fn promote(
                     composes: Vec::new(),
                     advisories: BTreeMap::new(),
                 };
-                let signer = Signer::for_release(&site.config, &release)?;
-                let (signer, mode) = (signer.as_ref(), options.mode);
-                let made =
-                    regenerate(site, &draft, Some(old), &root, &inputs, signer, mode, observer)?;
-                root = described(&draft, Some(old), made, &mut report)?;
+                let mode = options.mode;
+                root = described(
+                    site,
+                    &draft,
+                    Some(old),
+                    &root,
+                    &inputs,
+                    mode,
+                    &mut report,
+                    observer,
+                )?;
             }
             let floor = check_deletes(site, &draft, &name, old, &root, options.allow_deletes);
             match (floor, options.mode) {

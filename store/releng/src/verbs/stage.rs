@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cairn_store::fs::Time;
 use cairn_store::id::SnapshotId;
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
@@ -15,8 +16,8 @@ use super::Merge;
 use super::moves::{Destination, Move, Moves, ref_name};
 use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
-use crate::repos::{ComposeInput, Inputs, Regenerated, regenerate};
-use crate::signing::Signer;
+use crate::repos::{ComposeInput, Inputs, regenerate};
+use crate::signing::{Signer, TreeSigner};
 use crate::site::{Site, glob_set};
 
 /// How composes are staged.
@@ -73,10 +74,16 @@ pub fn stage(
             composes: compose_inputs(site, composes, &sources)?,
             advisories: BTreeMap::new(),
         };
-        let signer = Signer::for_release(&site.config, &release)?;
-        let (old, mode) = (old_root.as_ref(), options.mode);
-        let made = regenerate(site, &draft, old, &root, &inputs, signer.as_ref(), mode, observer)?;
-        root = described(&draft, old_root.as_ref(), made, &mut report)?;
+        root = described(
+            site,
+            &draft,
+            old_root.as_ref(),
+            &root,
+            &inputs,
+            options.mode,
+            &mut report,
+            observer,
+        )?;
     }
     let mut origin = Origin { verb: "stage".into(), ..Origin::default() };
     for (source, (id, _)) in &sources {
@@ -97,19 +104,38 @@ pub fn stage(
     moves.run(options.mode, writer.as_ref(), report, observer)
 }
 
-/// Takes over what regeneration made: metadata has times too, which readers must see move.
+/// Gives a tree that keeps what the new side lacks metadata that describes it, signed where the
+/// release is signed.
+#[expect(clippy::too_many_arguments, reason = "one step of two verbs, with all that they know")]
 pub(super) fn described(
+    site: &Site,
     draft: &Draft<'_>,
     old: Option<&DirEntry>,
-    made: Regenerated,
+    new: &DirEntry,
+    inputs: &Inputs<'_>,
+    mode: Mode,
     report: &mut Report,
+    observer: &dyn Observer,
 ) -> Result<DirEntry> {
+    let made = regenerate(site, draft, old, new, inputs, mode, observer)?;
     report.notes.extend(made.notes);
     report.repos.extend(made.repos);
-    // What was said of metadata that has been replaced since is not true any more.
+    let mut root = made.root;
+    let source = |file: &_, path: &RelPath| site.open_draft(draft, file, path);
+    if old != Some(&root)
+        && let Some(signer) = Signer::for_release(&site.config, inputs.release)?
+    {
+        let time = Time { secs: jiff::Timestamp::now().as_second(), nanos: 0 };
+        let signer = TreeSigner { draft, source: &source, signer: &signer, time, mode };
+        let signed = signer.sign(old, &root, observer)?;
+        root = signed.root;
+        report.signed.extend(signed.signed);
+    }
+    // Metadata has times too, which readers must see move; what was said of metadata that has been
+    // replaced since is not true any more.
     report.times_moved.retain(|path| !in_repodata(path));
-    let Some(old) = old else { return Ok(made.root) };
-    let settled = settle_times(draft, old, &made.root)?;
+    let Some(old) = old else { return Ok(root) };
+    let settled = settle_times(draft, old, &root)?;
     report.times_moved.extend(settled.moved);
     report.times_moved.sort_unstable();
     report.times_moved.dedup();
