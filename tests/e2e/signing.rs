@@ -411,3 +411,49 @@ fn an_interrupted_signing_ends_its_command_and_leaves_nothing() {
     signing.world.cairn(["sign", "9"]).ok();
     signing.leaves_nothing();
 }
+
+#[test]
+fn an_additive_stage_signs_what_it_makes_or_does_nothing() {
+    let Some(signing) = Signing::new() else { return };
+    let (world, keys) = (&signing.world, &signing.keys);
+    let good = keys.sign_script("sign", "Rocky");
+    let key = keys.path("RPM-GPG-KEY-9");
+    let second = world.second();
+    world.cairn(["ingest", second.dir.to_str().unwrap()]).ok();
+    let (before, log) = (contents(&signing.staging()), signing.operations());
+
+    // A script that is not there, that fails, and that signs with another key.
+    for script in [
+        keys.path("missing"),
+        keys.script("failing", "echo 'the token is locked' >&2; exit 3"),
+        keys.sign_script("other", "Other"),
+    ] {
+        signing.command(&script, "");
+        let run = world.cairn(["stage", "9", "Rocky"]).exits(12);
+        assert!(run.err().contains(script.to_str().unwrap()), "{}", run.report());
+        assert_same(&before, &contents(&signing.staging()));
+        assert_eq!(signing.operations(), log);
+        signing.leaves_nothing();
+    }
+
+    // A plan says what would be signed and asks nobody.
+    let plan = world.json(["stage", "9", "Rocky", "-n"]);
+    signing.command(&good, "");
+    let report = world.json(["stage", "9", "Rocky"]);
+    assert_eq!(plan["signed"], report["signed"]);
+    let repos = signing.signed_with(&key);
+    assert_eq!(repos.len(), paths(&report["signed"]).len());
+    let staged = contents(&signing.staging());
+    let all = staged.keys().filter(|path| path.ends_with("repodata/repomd.xml"));
+    assert_eq!(all.cloned().collect::<BTreeSet<_>>(), repos);
+
+    // The same again signs nothing, and a promotion takes the signatures along.
+    let again = world.json(["stage", "9", "Rocky"]);
+    assert!(again["operation"].is_null() && again["signed"].is_null(), "{again}");
+    world.cairn(["promote", "9"]).ok();
+    let server = HttpServer::start(&world.places().production);
+    if let Some(run) = offered(&server, &key) {
+        let names = run.ok().out();
+        assert!(names.lines().any(|name| name == "ripgrep"), "{names}");
+    }
+}

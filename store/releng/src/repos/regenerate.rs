@@ -69,7 +69,6 @@ pub struct Regenerated {
 /// # Errors
 /// Metadata of `inputs` that is not what its checksums say, or that is malformed; RPMs that are
 /// none.
-#[expect(clippy::too_many_arguments, reason = "two trees, what they need, and how to go about it")]
 pub fn regenerate(
     site: &Site,
     draft: &Draft<'_>,
