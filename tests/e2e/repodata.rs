@@ -94,7 +94,7 @@ fn an_update_is_added_and_metadata_describes_all_packages() {
     for (href, package) in before[Path::new(BASEOS)].packages() {
         let id = package.pkgid.hex();
         let now = &staged[Path::new(BASEOS)];
-        if !now.packages().get(&href).is_some_and(|p| p.pkgid == package.pkgid) {
+        if now.packages().get(&href).is_none_or(|p| p.pkgid != package.pkgid) {
             continue;
         }
         for kind in ["primary", "filelists", "other"] {
