@@ -132,7 +132,7 @@ pub enum Command {
     Cat(CatArgs),
     /// Show what differs between two snapshots.
     Diff(DiffArgs),
-    /// Check the store: log, packs, objects, and every live view.
+    /// Check the store: log, packs, index, objects, and every live view; repair what can be.
     Fsck(FsckArgs),
     /// Show or check the configuration.
     #[command(subcommand)]
@@ -331,13 +331,33 @@ pub struct DiffArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn fsck                         in seconds: everything but content
+  cairn fsck --full --limit 100MiB/s every hash, beside those who are served
+  cairn fsck --full --repair -n      what a repair would do, and with what
+  cairn fsck --full --repair
+
+An interrupted full check is gone on with by the next. Exit 3: something differs; 13: damage; with
+--repair what is left of it.")]
 pub struct FsckArgs {
-    /// The log, the packs, the size of every object, every live path; the default.
+    /// The log, the packs, the index, and of every object and path all but its content; the default.
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
     /// Every hash of every object too.
     #[arg(long)]
     pub full: bool,
+    /// Put right what can be, keep what is replaced in quarantine, and check again.
+    #[arg(long)]
+    pub repair: bool,
+    /// Read no faster than this in a full check: 100MiB/s, 2GB/s, or bytes a second.
+    #[arg(long, value_name = "RATE", requires = "full")]
+    pub limit: Option<String>,
+    /// Begin a full check anew where an interrupted one would be gone on with.
+    #[arg(long, requires = "full")]
+    pub restart: bool,
+    #[command(flatten)]
+    pub reason: Reason,
 }
 
 #[derive(Debug, Subcommand)]

@@ -65,6 +65,20 @@ crash_points! {
     ViewSwapSynced = "view-swap-synced",
     /// A swapped view's record is written.
     ViewRecorded = "view-recorded",
+    /// A damaged file of the store has a name in quarantine.
+    RecordKept = "record-kept",
+    /// A sound file of the store has taken the place of a damaged one.
+    RecordMended = "record-mended",
+    /// A sound copy of a damaged object is on disk under a temporary name.
+    MendWritten = "mend-written",
+    /// A damaged object has a name in quarantine.
+    MendQuarantined = "mend-quarantined",
+    /// A sound object has taken the place of a damaged one.
+    ObjectMended = "object-mended",
+    /// A tree's record says that it is not what it should be.
+    TreeDoubted = "tree-doubted",
+    /// A tree that is not what it should be is in quarantine; its record is still there.
+    TreeSetAside = "tree-set-aside",
     /// The next contents of the mirror lists are in temporary files.
     ListsWritten = "lists-written",
     /// One mirror list has been replaced.

@@ -258,6 +258,14 @@ impl Dir {
         Ok(OpenFile { file: File::from(fd), path: self.path_of(name) })
     }
 
+    /// Opens a file that exists for writing at its end.
+    pub fn append(&self, name: &[u8]) -> Result<OpenFile> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd =
+            self.fail("open", name, rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        Ok(OpenFile { file: File::from(fd), path: self.path_of(name) })
+    }
+
     /// Reads a whole small file.
     pub fn read(&self, name: &[u8]) -> Result<Vec<u8>> {
         let mut file = self.open_file(name)?;

@@ -203,6 +203,21 @@ impl Mount {
         })
     }
 
+    /// Opens the mount once more.
+    pub fn reopen(&self) -> Result<Mount> {
+        let tag = self.pool.tag();
+        let pool = self.pool.root().try_clone()?;
+        let reflinks = self.capabilities.reflink;
+        Ok(Mount {
+            spec: self.spec.clone(),
+            strategy: self.strategy,
+            capabilities: self.capabilities.clone(),
+            id: self.id.clone(),
+            root: self.root.try_clone()?,
+            pool: Pool::open(pool, tag, self.spec.owner, self.spec.link, reflinks)?,
+        })
+    }
+
     /// Returns the mount's directory.
     pub fn root(&self) -> &Dir {
         &self.root

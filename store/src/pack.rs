@@ -28,6 +28,28 @@ pub enum NodeId {
     Snapshot(SnapshotId),
 }
 
+impl NodeId {
+    /// Returns whether these bytes hash to this id.
+    pub fn names(&self, bytes: &[u8]) -> bool {
+        match self {
+            NodeId::Tree(id) => TreeId::of(bytes) == *id,
+            NodeId::Snapshot(id) => SnapshotId::of(bytes) == *id,
+        }
+    }
+}
+
+/// What can be read of a pack that may be damaged.
+pub struct Salvage {
+    /// All its bytes.
+    pub bytes: Vec<u8>,
+    /// The nodes that hash to their ids.
+    pub places: Listing,
+    /// The nodes that do not.
+    pub damaged: Listing,
+    /// Whether the bytes hash to the pack's name; then all of it is sound.
+    pub is_sound: bool,
+}
+
 /// Where a node's bytes are inside a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -130,14 +152,38 @@ impl Packs {
         }
         let mut bytes = vec![0; place.len as usize];
         file.read_exact_at(&mut bytes, place.offset)?;
-        let sound = match id {
-            NodeId::Tree(id) => TreeId::of(&bytes) == *id,
-            NodeId::Snapshot(id) => SnapshotId::of(&bytes) == *id,
-        };
-        if !sound {
+        if !id.names(&bytes) {
             return Err(fail(&format!("the node {} does not hash to its id", node_hex(id))));
         }
         Ok(bytes)
+    }
+
+    /// Reads what can be read of a pack, sound or not, and says of each node whether it is.
+    pub fn salvage(&self, pack: &PackId) -> Result<Salvage> {
+        let file = self.file(pack)?;
+        let mut bytes = vec![0; file.stat()?.size as usize];
+        file.read_exact_at(&mut bytes, 0)?;
+        let is_sound = PackId::of(&bytes) == *pack;
+        let mut salvage = Salvage { bytes, places: Vec::new(), damaged: Vec::new(), is_sound };
+        let mut at = MAGIC.len();
+        while let Some(header) = salvage.bytes.get(at..at.saturating_add(HEADER)) {
+            let raw = <[u8; 32]>::try_from(&header[1..33]).expect("the header holds 32 bytes");
+            let len = u32::from_le_bytes(header[33..].try_into().expect("and 4 of length"));
+            let id = match header[0] {
+                KIND_TREE => NodeId::Tree(TreeId::from_bytes(raw)),
+                KIND_SNAPSHOT => NodeId::Snapshot(SnapshotId::from_bytes(raw)),
+                _ => break,
+            };
+            let place = Place { offset: (at + HEADER) as u64, len };
+            let end = (at + HEADER).saturating_add(len as usize);
+            let Some(node) = salvage.bytes.get(at + HEADER..end) else { break };
+            match is_sound || id.names(node) {
+                true => salvage.places.push((id, place)),
+                false => salvage.damaged.push((id, place)),
+            }
+            at = end;
+        }
+        Ok(salvage)
     }
 
     /// Reads a whole pack, checks its name, and returns what is in it.

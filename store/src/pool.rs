@@ -10,6 +10,8 @@
 //! The ways in and the ways out stand in one long file, because both rest on the same few rules
 //! of when bytes, names and inodes are what they seem.
 
+mod mend;
+
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +26,8 @@ use crate::id::{ObjectId, hex};
 use crate::path::RelPath;
 use crate::progress::Observer;
 use crate::tree::FileEntry;
+
+pub use mend::{Copy, QUARANTINE};
 
 /// How many bytes are read at once.
 const CHUNK: usize = 1 << 20;

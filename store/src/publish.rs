@@ -10,6 +10,7 @@
 mod apply;
 mod build;
 mod choose;
+mod inspect;
 mod place;
 mod record;
 
@@ -31,6 +32,7 @@ use apply::Apply;
 pub use apply::Links;
 use build::{Build, Objects};
 use choose::{Base, Choice, choose, published};
+pub use inspect::{FoundTree, live_tree_inode, trees};
 use place::{free_name, link_name, live_inode, lost, make_link, make_links, tree_dir, view_dir};
 use record::{Content, Records, TreeRecord};
 
@@ -174,16 +176,7 @@ impl Store {
     }
 
     fn view_state(&self, view: &ViewSpec) -> Result<State> {
-        let mount = self.mount(&view.mount)?;
-        let views = mount.pool().root().dir(b"views")?;
-        let name = view.name.file_name().into_bytes();
-        let dir = match views.try_stat(&name)? {
-            Some(_) => Some(views.dir(&name)?),
-            None => None,
-        };
-        let records = dir.as_ref().map_or(Ok(Records::default()), Records::read)?;
-        let live = live_inode(&mount, view, dir.as_ref(), &records)?;
-        Ok(State { mount, dir, records, live })
+        State::read(self.mount(&view.mount)?, view)
     }
 
     /// Plans one publication; nothing is changed.
@@ -264,6 +257,7 @@ impl Store {
                     ino,
                     content: content.clone(),
                     building: true,
+                    drifted: false,
                     published: None,
                     retired: None,
                 });
@@ -312,7 +306,7 @@ impl Store {
         let (live, mut standby) = (state.live, false);
         let before = state.records.trees.len();
         let begun = state.records.trees.iter().filter(|t| t.building && Some(t.ino) != live);
-        let unfinished: Vec<u64> = begun.map(|tree| tree.ino).collect();
+        let unfinished: Vec<(u64, bool)> = begun.map(|tree| (tree.ino, tree.drifted)).collect();
         // Newest first: the standby that is kept is the one with the least to do.
         state.records.trees.reverse();
         state.records.trees.retain(|tree| {
@@ -326,10 +320,16 @@ impl Store {
         state.records.trees.reverse();
         // An unfinished tree is known as such, so it goes before its record does: on a full disk
         // that makes the room for the record.
-        for ino in unfinished {
-            if let Some(name) = tree_dir(dir, ino)? {
-                dir.remove_if_there(&link_name(&name))?;
-                dir.remove_all(&name)?;
+        for (ino, drifted) in unfinished {
+            match tree_dir(dir, ino)? {
+                Some(name) if drifted => {
+                    inspect::set_aside(state.mount.pool(), view, dir, &name)?;
+                }
+                Some(name) => {
+                    dir.remove_if_there(&link_name(&name))?;
+                    dir.remove_all(&name)?;
+                }
+                None => {}
             }
         }
         // Of the others the record goes first: a tree without one is known to be nobody's.
@@ -434,6 +434,18 @@ impl Prepared {
 }
 
 impl State {
+    fn read(mount: Mount, view: &ViewSpec) -> Result<State> {
+        let views = mount.pool().root().dir(b"views")?;
+        let name = view.name.file_name().into_bytes();
+        let dir = match views.try_stat(&name)? {
+            Some(_) => Some(views.dir(&name)?),
+            None => None,
+        };
+        let records = dir.as_ref().map_or(Ok(Records::default()), Records::read)?;
+        let live = live_inode(&mount, view, dir.as_ref(), &records)?;
+        Ok(State { mount, dir, records, live })
+    }
+
     fn live_record(&self) -> Option<&TreeRecord> {
         self.records.get(self.live?)
     }

@@ -554,6 +554,17 @@ fn missing_mount(spec: &MountSpec) -> Error {
     }
 }
 
+/// Reads a store's superblock and returns the store's id.
+///
+/// # Errors
+/// [`Error::Unsupported`] when this version must not touch the store, or cannot read the file.
+pub fn check_superblock(root: &Dir) -> Result<String> {
+    let Some(text) = root.try_read(SUPERBLOCK)? else {
+        return Err(Error::NoStore(root.path().to_owned()));
+    };
+    Ok(read_superblock(&root.path_of(SUPERBLOCK), &text)?.id)
+}
+
 fn read_superblock(path: &Path, text: &[u8]) -> Result<Superblock> {
     let unsupported = |reason: String| Error::Unsupported { path: path.to_owned(), reason };
     let block: Superblock =

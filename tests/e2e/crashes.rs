@@ -466,6 +466,72 @@ fn first_publication_row(swap: &str) -> BTreeSet<&'static str> {
     hit
 }
 
+/// The points that only a repair comes to.
+const OF_REPAIRS: [CrashPoint; 7] = [
+    CrashPoint::RecordKept,
+    CrashPoint::RecordMended,
+    CrashPoint::MendWritten,
+    CrashPoint::MendQuarantined,
+    CrashPoint::ObjectMended,
+    CrashPoint::TreeDoubted,
+    CrashPoint::TreeSetAside,
+];
+
+#[test]
+fn a_repair_that_is_killed_anywhere_loses_nothing_and_can_be_repeated() {
+    let swaps = [None, Some("symlink")];
+    let rows = swaps.map(|swap| std::thread::spawn(move || repair_row(swap)));
+    let hits = rows.map(|row| row.join().unwrap());
+    for point in OF_REPAIRS {
+        assert!(hits.iter().all(|hit| hit.contains(point.name())), "not reached: {point:?}");
+    }
+}
+
+/// An object, the trees that link it, and an operation are damaged; the repair of it is killed.
+fn repair_row(swap: Option<&str>) -> BTreeSet<&'static str> {
+    let mut rounds = prepared(None, swap);
+    let mut hit = BTreeSet::new();
+    for point in CrashPoint::ALL.iter().copied() {
+        for nth in [Some(1), middle(point)].into_iter().flatten() {
+            rounds.label = format!("repair by {swap:?} at {}:{nth}", point.name());
+            let before = rounds.live();
+            let package = "BaseOS/x86_64/os/Packages/b/bash-5.1.8-9.el9.x86_64.rpm";
+            let package = rounds.world.production(PRODUCTION).join(package);
+            // Through the link: the objects of both pools and all trees change with it.
+            let file = fs::OpenOptions::new().write(true).open(package).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, b"edited", 200).unwrap();
+            let operation = rounds.world.places().store.join("log/0000000002.json");
+            let mut bytes = fs::read(&operation).unwrap();
+            bytes[30] ^= 4;
+            fs::remove_file(&operation).unwrap();
+            fs::write(&operation, bytes).unwrap();
+
+            let repair = ["fsck", "--full", "--repair"];
+            let run = rounds.world.crash_at(point, nth, repair);
+            if run.signal() == Some(9) {
+                hit.insert(point.name());
+                for view in [rounds.world.staging(STAGING), rounds.world.production(PRODUCTION)] {
+                    assert!(view.join("BaseOS").is_dir(), "{}: nothing is live", rounds.label);
+                }
+                rounds.run(&repair);
+            } else {
+                assert_eq!(run.code(), Some(0), "{}\n{}", rounds.label, run.report());
+            }
+            assert_eq!(rounds.live(), before, "{}", rounds.label);
+            for kept in [rounds.world.staging(".cairn"), rounds.world.production(".cairn")] {
+                let damaged = names(&kept.join("quarantine"));
+                assert!(!damaged.is_empty(), "{}: nothing was kept", rounds.label);
+                fs::remove_dir_all(kept.join("quarantine")).unwrap();
+            }
+            fs::remove_dir_all(rounds.world.places().store.join("quarantine")).unwrap();
+            // As any command does first, for what died with temporary files.
+            rounds.run(&["publish"]);
+            rounds.sound();
+        }
+    }
+    hit
+}
+
 #[test]
 fn a_kill_at_any_point_leaves_old_or_new_and_the_next_command_finishes_or_forgets_it() {
     use Verb::{Ingest, Promote, Recovery, Rollback, RollbackFar, Stage};
@@ -519,6 +585,7 @@ fn a_kill_at_any_point_leaves_old_or_new_and_the_next_command_finishes_or_forget
     }
     assert!(failed.is_empty(), "{} rows failed\n{}", failed.len(), failed.join("\n\n"));
     let all: BTreeSet<_> = CrashPoint::ALL.iter().map(|point| point.name()).collect();
+    hit.extend(OF_REPAIRS.iter().map(|point| point.name()));
     let never: Vec<_> = all.difference(&hit).collect();
     assert!(never.is_empty(), "no verb comes to {never:?}");
 }

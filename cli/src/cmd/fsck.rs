@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
-use cairn_fsck::{Level, Severity, Subject};
+use cairn_fsck::{Level, Mode, Options, Outcome, Repair, Report, Severity, Subject};
 use cairn_store::path::{Escaped, RelPath};
 use cairn_store::publish::ViewSpec;
 
 use super::{Context, Exit};
 use crate::args::FsckArgs;
-use crate::output::{count, size};
+use crate::failure::Failure;
+use crate::output::{Output, count, size};
 
 /// How many affected paths people see without `-v`.
 const AFFECTED: usize = 5;
 
-/// Checks the store; exits with 3 for differences and 13 for damage.
+/// Checks the store, and repairs it; exits with 3 for differences and 13 for damage.
 pub fn run(context: &Context<'_>, args: &FsckArgs) -> Exit {
     let config = context.config()?;
     let mounts = cairn_releng::site::mount_specs(&config)?;
@@ -22,19 +23,61 @@ pub fn run(context: &Context<'_>, args: &FsckArgs) -> Exit {
         let path = RelPath::new(&view.path).ok()?;
         Some(ViewSpec { name: name.clone(), mount: view.mount, path })
     };
-    let subject = Subject { store: Path::new(&config.store.path), mounts: &mounts, view: &view };
-    let level = if args.full { Level::Full } else { Level::Quick };
-    let report = cairn_fsck::check(&subject, level, &context.progress)?;
+    let rule = cairn_releng::site::sharing_rule(&config)?;
+    let store = Path::new(&config.store.path);
+    let subject = Subject { store, mounts: &mounts, view: &view, never_link: &rule };
+    let options = Options {
+        level: if args.full { Level::Full } else { Level::Quick },
+        limit: args.limit.as_deref().map(parse_rate).transpose()?,
+        restart: args.restart,
+    };
+    let output = context.output;
+    if !args.repair {
+        let report = cairn_fsck::check(&subject, &options, &context.progress)?;
+        context.progress.finish();
+        if output.json {
+            output.document("fsck", &report)?;
+        } else {
+            output.text(&(findings(output, &report) + &summary(output, &report)))?;
+        }
+        return Ok(exit_code(&report));
+    }
+    let mode = if context.global.dry_run { Mode::Plan } else { Mode::Apply };
+    let session = context.session(Some(&args.reason))?;
+    let done = cairn_fsck::repair(&subject, &options, &session, mode, &context.progress)?;
     context.progress.finish();
-    let code = match report.worst() {
+    let now = done.after.as_ref().unwrap_or(&done.before);
+    if output.json {
+        output.document("fsck", &done)?;
+        return Ok(exit_code(now));
+    }
+    let mut text = findings(output, &done.before);
+    for repair in &done.repairs {
+        text += &repair_text(output, repair);
+    }
+    if let Some(after) = &done.after
+        && !after.findings.is_empty()
+    {
+        text += "After the repair:\n";
+        text += &findings(output, after);
+    }
+    text += &summary(output, now);
+    if mode == Mode::Plan {
+        text += "Nothing was written.\n";
+    }
+    output.text(&text)?;
+    Ok(exit_code(now))
+}
+
+fn exit_code(report: &Report) -> u8 {
+    match report.worst() {
         None => 0,
         Some(Severity::Notice | Severity::Warning) => 3,
         Some(Severity::Damage) => 13,
-    };
-    let output = context.output;
-    if output.json {
-        return Ok(output.document("fsck", &report).map(|()| code)?);
     }
+}
+
+fn findings(output: &Output, report: &Report) -> String {
     let mut text = String::new();
     for finding in &report.findings {
         let name = finding.code.name();
@@ -53,8 +96,29 @@ pub fn run(context: &Context<'_>, args: &FsckArgs) -> Exit {
             text += &format!("    and {} (-v lists all)\n", count(more, "more path"));
         }
     }
-    text += &format!(
-        "{}, {}, {}, {} checked; {} hashed: {}\n",
+    text
+}
+
+fn repair_text(output: &Output, repair: &Repair) -> String {
+    let (state, reason) = match &repair.outcome {
+        Outcome::Planned => (output.strong("would"), String::new()),
+        Outcome::Done => (output.good("done"), String::new()),
+        Outcome::Failed(reason) => (output.bad("failed"), format!(": {reason}")),
+        Outcome::Impossible => (output.bad("by hand"), String::new()),
+    };
+    let what = format!("{}: {}{reason}", repair.subject, repair.what);
+    match repair.outcome {
+        Outcome::Impossible => format!("{state}  {what}\n"),
+        _ => format!("{state}  {}  {what}\n", repair.action),
+    }
+}
+
+fn summary(output: &Output, report: &Report) -> String {
+    let since =
+        report.resumed.map(|since| format!("Went on with the check begun at {since:.0}.\n"));
+    format!(
+        "{}{}, {}, {}, {} checked; {} hashed: {}\n",
+        since.unwrap_or_default(),
         count(report.operations, "operation"),
         count(report.packs, "pack"),
         count(report.objects, "object"),
@@ -64,6 +128,53 @@ pub fn run(context: &Context<'_>, args: &FsckArgs) -> Exit {
             0 => output.good("nothing is wrong."),
             found => output.bad(&format!("{}.", count(found, "finding"))),
         }
-    );
-    Ok(output.text(&text).map(|()| code)?)
+    )
+}
+
+/// Parses a number of bytes a second: `100MiB/s`, `2GB`, `500000`.
+fn parse_rate(text: &str) -> Result<u64, Failure> {
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("B", 1),
+        ("", 1),
+    ];
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(name, unit)| Some((number.strip_suffix(name)?, unit)))
+        .unwrap_or((number, &1));
+    let rate = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(*unit));
+    rate.filter(|rate| *rate > 0).ok_or_else(|| {
+        Failure::usage(
+            format!("--limit: {text:?} is not a rate"),
+            "a rate is written 100MiB/s, 2GB/s, or as bytes a second",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_rate;
+
+    #[test]
+    fn rates_are_whole_numbers_of_a_unit() {
+        for (text, rate) in [
+            ("100MiB/s", Some(100 << 20)),
+            ("2GB/s", Some(2_000_000_000)),
+            ("500000", Some(500_000)),
+            ("64 KiB", Some(64 << 10)),
+            ("0", None),
+            ("fast", None),
+            ("-1MB/s", None),
+            ("99999999999GiB", None),
+        ] {
+            assert_eq!(parse_rate(text).ok(), rate, "{text}");
+        }
+    }
 }

@@ -50,11 +50,7 @@ impl Site {
     /// Returns whether a path must have an inode of its own, because people and tools edit such
     /// files in place and the edit must not reach the store.
     pub fn must_not_share(&self, path: &RelPath) -> bool {
-        let repodata = path.split_last().is_some_and(|(dir, _)| dir.file_name() == b"repodata");
-        let name = path.file_name();
-        repodata
-            || name.windows(8).any(|part| part == b"CHECKSUM")
-            || self.never_link.is_match(Path::new(OsStr::from_bytes(name)))
+        must_not_share(&self.never_link, path)
     }
 
     /// Returns where a ref is published, if it is.
@@ -178,6 +174,20 @@ impl Site {
         self.store.tidy_view(view, now)?;
         Ok(swapped)
     }
+}
+
+/// Returns the rule of [`Site::must_not_share`], for those who cannot open the store.
+pub fn sharing_rule(config: &Config) -> Result<impl Fn(&RelPath) -> bool + Send + Sync + use<>> {
+    let never_link = never_link(config)?;
+    Ok(move |path: &RelPath| must_not_share(&never_link, path))
+}
+
+fn must_not_share(never_link: &GlobSet, path: &RelPath) -> bool {
+    let repodata = path.split_last().is_some_and(|(dir, _)| dir.file_name() == b"repodata");
+    let name = path.file_name();
+    repodata
+        || name.windows(8).any(|part| part == b"CHECKSUM")
+        || never_link.is_match(Path::new(OsStr::from_bytes(name)))
 }
 
 /// Translates the configuration's mounts for the store.

@@ -46,6 +46,7 @@ pub(super) fn choose(
     let nothing = Changed::default();
     if let Some(live) = state.live_record()
         && live.content.tree == target.tree
+        && !live.building
     {
         return Ok(choice(Source::Live, nothing, Base::Ready(live.ino)));
     }

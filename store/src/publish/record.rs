@@ -33,6 +33,10 @@ pub struct TreeRecord {
     pub content: Content,
     /// Whether it is between two contents; then nobody knows what it holds.
     pub building: bool,
+    /// Whether it was found to differ from what it should hold. Such a tree counts as unfinished
+    /// too, so nobody takes it; it is set aside and not removed, because somebody may want to see it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drifted: bool,
     /// When it became live, if it ever did.
     pub published: Option<jiff::Timestamp>,
     /// When another tree took its place.
