@@ -360,6 +360,30 @@ fn trees_are_kept_for_their_time_and_then_brought_forward() {
 }
 
 #[test]
+fn a_tree_that_was_finished_and_never_logged_does_not_stand_in_the_way() {
+    let fixture = Fixture::new();
+    fixture.write("dir/a", "1");
+    fixture.publish(0);
+    fixture.write("dir/a", "2");
+    {
+        // Finished, and then the process is killed: its nodes were in memory only.
+        let store = fixture.open();
+        let draft = Draft::new(&store);
+        let mount = store.mount("mount").unwrap();
+        let source = Dir::open(&fixture.path("source")).unwrap();
+        let found = store.ingest(&draft, &source, mount.pool(), How::default(), &Silent).unwrap();
+        let time = jiff::Timestamp::from_second(T0 + 10).unwrap();
+        let (id, root) = (snapshot(found.root, time).encode().0, found.root);
+        let goal = Goal { snapshot: id, root, time, intent: Intent::Forward };
+        let view = Fixture::view();
+        drop(store.prepare_view(&draft, &view, &goal, &|_| false, &Silent).unwrap());
+    }
+    fixture.write("dir/a", "3");
+    assert_eq!(fixture.publish(20).1, Source::New);
+    assert_eq!(read(&fixture.live("dir/a")).unwrap(), "3");
+}
+
+#[test]
 fn removed_files_stay_reachable_for_the_grace() {
     let mut fixture = Fixture::new();
     fixture.grace = Duration::from_secs(100);

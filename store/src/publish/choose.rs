@@ -59,14 +59,16 @@ pub(super) fn choose(
     if let Some(tree) = ready {
         return Ok(choice(Source::Kept, nothing, Base::Ready(tree.ino)));
     }
-    // A tree whose content cannot be computed any more is built anew, not guessed at.
-    let free = others().filter(|tree| tree.is_free(goal.time, state.mount.spec.keep_trees));
-    let base = free.filter_map(|tree| Some((tree.ino, published(draft, &tree.content).ok()?)));
-    match base.into_iter().next() {
-        Some((ino, holds)) => {
-            let work = Changed::between(draft, Some(&holds), Some(&target))?;
-            Ok(choice(Source::Standby, work, Base::Standby(ino, holds)))
-        }
+    // A tree whose content cannot be computed any more is built anew, not guessed at: one that was
+    // finished for an operation that was never logged is of nodes that are in no pack.
+    let mut free = others().filter(|tree| tree.is_free(goal.time, state.mount.spec.keep_trees));
+    let base = free.find_map(|tree| {
+        let holds = published(draft, &tree.content).ok()?;
+        let work = Changed::between(draft, Some(&holds), Some(&target)).ok()?;
+        Some((tree.ino, holds, work))
+    });
+    match base {
+        Some((ino, holds, work)) => Ok(choice(Source::Standby, work, Base::Standby(ino, holds))),
         None => {
             let work = Changed::between(draft, None, Some(&target))?;
             Ok(choice(Source::New, work, Base::New))
