@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use cairn_testkit::clients::{Dnf, HttpServer};
-use cairn_testkit::{Keys, Run, Running, Signal, World, available};
+use cairn_testkit::{CrashPoint, Keys, Run, Running, Signal, World, available};
 use serde_json::Value;
 
 use crate::filesystems::{Node, PRODUCTION, STAGING, assert_same, contents, real};
@@ -370,6 +370,39 @@ fn signing_needs_a_section_and_something_staged() {
     signing.configure("command = [\"/bin/true\", \"{file}\"]");
     let run = signing.world.cairn(["sign", "9", "--json"]).exits(2);
     assert!(run.err().contains("missing key"), "{}", run.report());
+}
+
+#[test]
+fn a_kill_at_any_point_leaves_all_signed_or_none() {
+    let Some(signing) = Signing::new() else { return };
+    let world = &signing.world;
+    signing.command(&signing.keys.sign_script("sign", "Rocky"), "");
+    let unsigned = contents(&signing.staging());
+    let repos = unsigned.keys().filter(|path| path.ends_with("repodata/repomd.xml")).count();
+    let is_signature = |path: &&PathBuf| path.ends_with("repodata/repomd.xml.asc");
+    let mut killed = 0;
+    for point in CrashPoint::ALL {
+        let run = world.crash_at(*point, 1, ["sign", "9"]);
+        if run.signal().is_none() {
+            run.ok();
+        } else {
+            killed += 1;
+            let now = contents(&signing.staging());
+            match now.keys().filter(is_signature).count() {
+                0 => assert_same(&unsigned, &now),
+                all => assert_eq!(all, repos, "{}", point.name()),
+            }
+        }
+        world.cairn(["sign", "9"]).ok();
+        let now = contents(&signing.staging());
+        assert_eq!(now.keys().filter(is_signature).count(), repos, "{}", point.name());
+        assert_eq!(world.json(["sign", "9", "-n"])["signed"], Value::Null, "{}", point.name());
+        world.cairn(["fsck", "--full"]).ok();
+        world.cairn(["rollback", "staging/9.7-RC2"]).ok();
+        assert_same(&unsigned, &contents(&signing.staging()));
+        signing.leaves_nothing();
+    }
+    assert!(killed >= 8, "{killed} points were hit");
 }
 
 /// Starts signing with a script that waits, and returns when the script runs.
