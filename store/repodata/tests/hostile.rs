@@ -98,6 +98,7 @@ fn a_hostile_primary_is_refused_with_file_and_reason() {
         (with("<name>bash", "<name>ba<b/>sh"), "<b> in a text"),
         (with("<summary/>", &deep), "elements nest deeper than 32"),
         (with("<summary/>", "<summary>&lol;</summary>"), "entity &lol; is not defined"),
+        (with("ver=\"5.1\"", "ver=\"&lol;\""), "byte"),
         (
             with("<summary/>", &format!("<summary x=\"{}\"/>", "y".repeat(64 << 20))),
             "exceeds 4194304",
@@ -297,6 +298,220 @@ fn the_other_lists_are_read_and_checked_alike() {
     ] {
         let error = filelists::read("f", xml.as_bytes(), ignore).unwrap_err().to_string();
         assert!(error.starts_with(want), "{error}");
+    }
+}
+
+/// A whole document of every kind, with a place where an attack can stand, and its reader.
+type Whole = (&'static str, String, fn(&[u8]) -> Result<()>);
+
+fn wholes() -> [Whole; 6] {
+    let list = |root: &str| {
+        format!(
+            "<{root} packages=\"1\"><package pkgid=\"{ID}\" name=\"a\" arch=\"b\">\
+             <version epoch=\"0\" ver=\"1\" rel=\"1\"/>@</package></{root}>"
+        )
+    };
+    let package = package(ID, "a.rpm").replace("<summary/>", "<summary>@</summary>");
+    [
+        ("primary", primary_xml("packages=\"1\"", &package), |bytes| {
+            primary::read("f", bytes, &mut |_| Ok::<_, Error>(())).map(drop)
+        }),
+        ("filelists", list("filelists"), |bytes| {
+            filelists::read("f", bytes, &mut |_| Ok::<_, Error>(())).map(drop)
+        }),
+        ("other", list("otherdata"), |bytes| {
+            other::read("f", bytes, &mut |_| Ok::<_, Error>(())).map(drop)
+        }),
+        ("repomd", REPOMD.replace("label", "@"), |bytes| repomd::read("f", bytes).map(drop)),
+        (
+            "updateinfo",
+            "<updates><update><id>A</id><title>@</title></update></updates>".to_owned(),
+            |bytes| updateinfo::read("f", bytes).map(drop),
+        ),
+        ("comps", "<comps><group><id>a</id><name>@</name></group></comps>".to_owned(), |bytes| {
+            comps::read("f", bytes).map(drop)
+        }),
+    ]
+}
+
+#[test]
+fn every_reader_of_xml_refuses_every_attack() {
+    for (name, whole, read) in wholes() {
+        let with = |attack: &str| whole.replace('@', attack).into_bytes();
+        let around = |before: &str, after: &str| {
+            let plain = whole.replace('@', "x");
+            let start = plain.find("?>").map_or(0, |at| at + 2);
+            format!("{}{before}{}{after}", &plain[..start], &plain[start..]).into_bytes()
+        };
+        read(&with("x &amp; &#233;")).unwrap_or_else(|error| panic!("{name}: {error}"));
+
+        let bomb = "<!DOCTYPE x [<!ENTITY a \"ha\"><!ENTITY b \"&a;&a;&a;\">]>";
+        let outside = "<!DOCTYPE x [<!ENTITY a SYSTEM \"file:///etc/passwd\">]>";
+        let deep = format!("{}{}", "<x>".repeat(100_000), "</x>".repeat(100_000));
+        let latin = [&whole.as_bytes()[..whole.find('@').unwrap()], b"caf\xe9</x>"].concat();
+        let declared = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>";
+        let declared = match whole.find("?>") {
+            Some(at) => format!("{declared}{}", &whole[at + 2..]),
+            None => format!("{declared}{whole}"),
+        };
+        for (bytes, want) in [
+            (around(bomb, ""), "a document type declaration is refused"),
+            (around(outside, ""), "a document type declaration is refused"),
+            (with("&lol;"), "entity &lol; is not defined"),
+            (with("&#0;"), "f: byte"),
+            (with("&#xD800;"), "f: byte"),
+            (with(&deep), if whole.contains(">@</") { "" } else { "nest deeper than 32" }),
+            (with(&format!("<!--{}-->", "x".repeat(5 << 20))), "exceeds 4194304"),
+            (with("<y></z>"), "f: byte"),
+            (with("<![CDATA["), "f: byte"),
+            (latin, "UTF-8"),
+            (declared.into_bytes(), "encoding ISO-8859-1 is not UTF-8"),
+            (around("", "<x/>"), "a second root element"),
+            (around("", "text"), "text outside the root element"),
+            (around("<other/>", ""), "root element is <other>"),
+        ] {
+            let error = read(&bytes).expect_err(want).to_string();
+            assert!(error.starts_with("f: ") && error.contains(want), "{name}, {want}: {error}");
+        }
+        for end in 0..whole.trim_end().len() {
+            let error = read(&whole.as_bytes()[..end]).expect_err("truncated").to_string();
+            assert!(error.starts_with("f: "), "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn bombs_are_stopped_while_they_are_read() {
+    let filler = format!("<x>{}</x>", " ".repeat(1 << 20)).repeat(48);
+    let xml = primary_xml("packages=\"0\"", &filler);
+    for compression in [Compression::Gzip, Compression::Xz, Compression::Zstd, Compression::Bzip2] {
+        let packed = codec::compress(xml.as_bytes(), compression).unwrap();
+        let read = |limits: Limits| {
+            let reader = codec::decoder("primary.xml.x", packed.as_slice(), limits).unwrap();
+            primary::read("primary.xml.x", reader, &mut |_| Ok::<_, Error>(())).unwrap_err()
+        };
+        let error = read(Limits::default());
+        let Error::Bomb { output, .. } = error else { panic!("{compression}: {error}") };
+        assert!(output < 40 << 20, "{compression}: {output}");
+        let want = "primary.xml.x: expands more than 250 times after ";
+        assert!(error.to_string().starts_with(want), "{error}");
+        // What repomd.xml says of the open size is a limit as well.
+        let error = read(Limits::default().at_most(1 << 20)).to_string();
+        assert_eq!(error, "primary.xml.x: decompresses to more than 1048576 bytes");
+    }
+}
+
+#[test]
+fn every_list_refuses_packages_that_are_not_what_it_declares() {
+    let list = |root: &str, count: usize, ids: &[&str]| {
+        let packages: String = ids
+            .iter()
+            .map(|id| {
+                format!(
+                    "<package pkgid=\"{id}\" name=\"a\" arch=\"b\">\
+                     <version epoch=\"0\" ver=\"1\" rel=\"1\"/></package>"
+                )
+            })
+            .collect();
+        format!("<{root} packages=\"{count}\">{packages}</{root}>")
+    };
+    let second = ID.replace("00", "ff");
+    type Lists<'a> = [(&'a str, fn(&[u8]) -> Result<u64>); 2];
+    let readers: Lists<'_> = [
+        ("filelists", |bytes| filelists::read("f", bytes, &mut |_| Ok::<_, Error>(()))),
+        ("otherdata", |bytes| other::read("f", bytes, &mut |_| Ok::<_, Error>(()))),
+    ];
+    for (root, read) in readers {
+        assert_eq!(read(list(root, 2, &[ID, &second]).as_bytes()).unwrap(), 2);
+        for (xml, want) in [
+            (list(root, 3, &[ID, &second]), "f: declares 3 packages, holds 2"),
+            (list(root, 1, &[ID, &second]), "f: declares 1 packages, holds 2"),
+            (list(root, 2, &[ID, ID]), &*format!("f: package id {ID} occurs twice")),
+            (list(root, 2, &[ID, &ID.to_uppercase()]), "occurs twice"),
+            (list(root, 1, &[&ID[..32]]), "f: a: md5 is too weak"),
+            (list(root, 1, &["../../etc/passwd"]), "is not a sha256 checksum"),
+            (list(root, 1, &[""]), "is not a sha256 checksum"),
+        ] {
+            let error = read(xml.as_bytes()).expect_err(want).to_string();
+            assert!(error.starts_with("f: ") && error.contains(want), "{want}: {error}");
+        }
+    }
+}
+
+#[test]
+fn records_name_files_of_their_repository_by_strong_checksums() {
+    for (from, to, want) in [
+        ("href=\"repodata/primary.xml.gz\"", "href=\"file:///etc/passwd\"", "names a scheme"),
+        ("href=\"repodata/primary.xml.gz\"", "href=\"a%2f..%2fb\"", "hides a separator"),
+        ("href=\"repodata/primary.xml.gz\"", "href=\"a\\b\"", "has a backslash"),
+        ("href=\"repodata/primary.xml.gz\"", "href=\"a?b\"", "has a query or fragment"),
+        ("href=\"repodata/primary.xml.gz\"", "href=\"\"", "is empty"),
+        ("<open-checksum type=\"sha256\"", "<open-checksum type=\"md5\"", "md5 is too weak"),
+        (
+            "<timestamp>1700000000",
+            "<header-checksum type=\"sha\">0</header-checksum><timestamp>1700000000",
+            "sha1 is too weak",
+        ),
+        ("<checksum type=\"sha256\">0011", "<checksum type=\"sha512\">0011", "not a sha512"),
+        ("<checksum type=\"sha256\">0011", "<checksum>0011", "unknown checksum type \"\""),
+    ] {
+        let xml = REPOMD.replacen(from, to, 1);
+        assert_ne!(xml, REPOMD, "{from}");
+        let error = repomd::read("repomd.xml", xml.as_bytes()).expect_err(want).to_string();
+        assert!(error.starts_with("repomd.xml: primary: ") && error.contains(want), "{error}");
+    }
+    // Legal by itself, but not where it leads.
+    let climbing = REPOMD.replace("repodata/primary.xml.gz", "../../primary.xml.gz");
+    let repomd = repomd::read("repomd.xml", climbing.as_bytes()).unwrap();
+    let error = repomd.records[0].path("repomd.xml", "9/os").unwrap_err().to_string();
+    let want = "repomd.xml: primary: href \"../../primary.xml.gz\" leads outside the repository";
+    assert_eq!(error, want);
+}
+
+#[test]
+fn zchunk_records_are_read_and_told_apart() {
+    let zck = REPOMD.replace("type=\"primary\"", "type=\"primary_zck\"").replacen(
+        "    <timestamp>",
+        "    <header-checksum type=\"sha256\">\
+         ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff</header-checksum>\n    <timestamp>",
+        1,
+    );
+    let zck = zck.replacen("</open-size>", "</open-size>\n    <header-size>132</header-size>", 1);
+    let repomd = repomd::read("repomd.xml", zck.as_bytes()).unwrap();
+    let record = &repomd.records[0];
+    assert_eq!((&*record.kind, record.header_size), ("primary_zck", Some(132)));
+    assert!(record.header_checksum.is_some());
+    assert!(repomd::describes_packages(&record.kind));
+    assert_eq!(repomd::read("again", repomd::write(&repomd).as_slice()).unwrap(), repomd);
+    // A zchunk file is no compressed file that we know: its bytes are not taken for the content.
+    let bytes = b"\0ZCK1\0\0";
+    assert_eq!(Compression::sniff(bytes), Compression::None);
+    let read = primary::read("primary.xml.zck", &bytes[..], &mut |_| Ok::<_, Error>(()));
+    assert!(read.unwrap_err().to_string().starts_with("primary.xml.zck: byte"));
+}
+
+#[test]
+fn hostile_yaml_is_refused_with_file_and_reason() {
+    let laughs = (0..12).fold("a0: &a0 [x]\n".to_owned(), |yaml, n| {
+        let aliases = vec![format!("*a{n}"); 12].join(",");
+        format!("{yaml}a{0}: &a{0} [{aliases}]\n", n + 1)
+    });
+    let head = "document: modulemd\ndata:\n  name: a\n  stream: b\n";
+    let deep = format!("{head}  x: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
+    let maps = format!("{head}  x: {}1{}\n", "{a: ".repeat(50_000), "}".repeat(50_000));
+    let twice = format!("{head}  name: c\n");
+    let bad = [head.as_bytes(), b"  summary: caf\xe9\n"].concat();
+    for (name, yaml) in [
+        ("aliases", format!("{head}  x:\n    {}", laughs.replace('\n', "\n    ")).into_bytes()),
+        ("deep lists", deep.into_bytes()),
+        ("deep maps", maps.into_bytes()),
+        ("a key twice", twice.into_bytes()),
+        ("not UTF-8", bad),
+        ("no end", b"document: modulemd\ndata: {name: a".to_vec()),
+    ] {
+        let error = modules::read("modules.yaml", &yaml).expect_err(name).to_string();
+        assert!(error.starts_with("modules.yaml: document 1: "), "{name}: {error}");
+        assert!(error.len() < 500, "{name}: {error}");
     }
 }
 
