@@ -232,8 +232,11 @@ impl<'a> Running<'a> {
     /// Tells whether the program has ended, without reaping it.
     fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        // An error means that there is nothing to wait for.
-        !matches!(rustix::process::waitid(WaitId::Pid(self.group), options), Ok(None))
+        match rustix::process::waitid(WaitId::Pid(self.group), options) {
+            Ok(status) => status.is_some(),
+            // Somebody else has reaped it: there is nothing to wait for.
+            Err(errno) => errno == Errno::CHILD,
+        }
     }
 
     /// Asks the whole group to end, so that a script can clean up, and sets a short deadline.
