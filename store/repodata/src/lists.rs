@@ -1,4 +1,5 @@
-//! What the three package lists have in common: a declared number of packages with unique ids.
+//! What the three package lists have in common: a declared number of packages with unique ids; and
+//! what two of them do: packages that are named by attributes and have parts of one kind.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -6,6 +7,8 @@ use std::io::BufRead;
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 use crate::limits::MAX_PACKAGES;
+use crate::primary::read_evr;
+use crate::vercmp::Nevra;
 use crate::xml::{Document, Token};
 
 /// Whether elements of packages may be kept as bytes.
@@ -13,6 +16,48 @@ use crate::xml::{Document, Token};
 pub(crate) enum Keep {
     No,
     Yes,
+}
+
+/// A package of a list that names it by attributes and has parts of one kind.
+pub(crate) struct Described<T> {
+    pub(crate) pkgid: Checksum,
+    pub(crate) nevra: Nevra,
+    pub(crate) parts: Vec<T>,
+}
+
+/// Reads such a list: `part` is the element that is read by `read_part`, which gets the package's
+/// name for errors.
+pub(crate) fn read<R: BufRead, T, E: From<Error>>(
+    file: &str,
+    reader: R,
+    root: &'static str,
+    part: &'static str,
+    read_part: impl Fn(&mut Document<R>, &str) -> Result<T>,
+    visit: &mut impl FnMut(Described<T>) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut document = Document::new(file, reader);
+    let mut packages = Packages::open(&mut document, root, Keep::No)?;
+    while packages.next(&mut document)? {
+        let (pkgid, name, arch) = packages.identity(&document)?;
+        let mut nevra = Nevra { name, arch, ..Nevra::default() };
+        let mut parts = Vec::new();
+        loop {
+            match document.next()? {
+                Token::Start(tag) if tag.name() == part => {
+                    parts.push(read_part(&mut document, &nevra.name)?);
+                }
+                Token::Start(tag) if tag.name() == "version" => {
+                    nevra.evr = read_evr(file, &nevra.name, &tag)?;
+                    document.skip()?;
+                }
+                Token::Start(_) => document.skip()?,
+                Token::Text(_) => {}
+                Token::End | Token::Eof => break,
+            }
+        }
+        visit(Described { pkgid, nevra, parts })?;
+    }
+    Ok(packages.close(&mut document)?)
 }
 
 /// The packages of one list while they are read.

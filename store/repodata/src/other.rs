@@ -5,10 +5,10 @@ use std::io::BufRead;
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 use crate::header::Changelog;
-use crate::lists::{Keep, Packages};
-use crate::primary::{number, read_evr};
+use crate::lists::{self, Described};
+use crate::primary::number;
 use crate::vercmp::Nevra;
-use crate::xml::{Document, Token};
+use crate::xml::Document;
 
 /// The history of one package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,41 +33,17 @@ pub fn read<E: From<Error>>(
     reader: impl BufRead,
     visit: &mut impl FnMut(PackageChanges) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let mut document = Document::new(file, reader);
-    let mut packages = Packages::open(&mut document, "otherdata", Keep::No)?;
-    while packages.next(&mut document)? {
-        let (pkgid, name, arch) = packages.identity(&document)?;
-        let package = read_package(&mut document, pkgid, Nevra { name, arch, ..Nevra::default() })?;
-        visit(package)?;
-    }
-    Ok(packages.close(&mut document)?)
+    lists::read(file, reader, "otherdata", "changelog", read_change, &mut |package| {
+        let Described { pkgid, nevra, parts } = package;
+        visit(PackageChanges { pkgid, nevra, changelogs: parts })
+    })
 }
 
-fn read_package<R: BufRead>(
-    document: &mut Document<R>,
-    pkgid: Checksum,
-    mut nevra: Nevra,
-) -> Result<PackageChanges> {
-    let file = document.file().to_owned();
-    let mut changelogs = Vec::new();
-    loop {
-        match document.next()? {
-            Token::Start(tag) => match tag.name() {
-                "version" => {
-                    nevra.evr = read_evr(&file, &nevra.name, &tag)?;
-                    document.skip()?;
-                }
-                "changelog" => {
-                    let author = tag.attribute("author")?.unwrap_or_default();
-                    let mut date = 0;
-                    number(&file, &nevra.name, &tag, "date", &mut date)?;
-                    let text = document.text()?;
-                    changelogs.push(Changelog { author, date, text });
-                }
-                _ => document.skip()?,
-            },
-            Token::Text(_) => {}
-            Token::End | Token::Eof => return Ok(PackageChanges { pkgid, nevra, changelogs }),
-        }
-    }
+/// Reads a `<changelog>` whose start tag was just read.
+fn read_change<R: BufRead>(document: &mut Document<R>, record: &str) -> Result<Changelog> {
+    let tag = document.last_tag()?;
+    let author = tag.attribute("author")?.unwrap_or_default();
+    let mut date = 0;
+    number(document.file(), record, &tag, "date", &mut date)?;
+    Ok(Changelog { author, date, text: document.text()? })
 }

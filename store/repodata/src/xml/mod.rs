@@ -5,20 +5,25 @@
 //! told by their local name: producers choose prefixes freely.
 
 mod escape;
+mod meter;
+mod tag;
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Read};
+use std::io::BufRead;
 use std::sync::Arc;
 
-use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, BytesText, Event};
 use quick_xml::reader::Reader;
 
 use crate::error::{Error, Result};
-use crate::limits::{MAX_ATTRIBUTE, MAX_ATTRIBUTES, MAX_DEPTH, MAX_RECORD, MAX_TOKEN};
+use crate::limits::{MAX_DEPTH, MAX_RECORD, MAX_TOKEN};
+
+use meter::Metered;
+use tag::is_name;
 
 pub(crate) use escape::{attribute, element, escape_text, forbidden};
+pub(crate) use tag::{Attributes, Tag};
 
 /// A streaming XML document.
 pub(crate) struct Document<R> {
@@ -60,101 +65,10 @@ enum Kind {
     Eof,
 }
 
-/// A start tag.
-pub(crate) struct Tag<'a> {
-    start: BytesStart<'a>,
-    file: &'a str,
-    offset: u64,
-}
-
-impl Tag<'_> {
-    /// Returns the name without its prefix.
-    pub(crate) fn name(&self) -> &str {
-        local(self.full_name())
-    }
-
-    /// Returns the name as written.
-    pub(crate) fn full_name(&self) -> &str {
-        let content: &str = &self.start;
-        let end = content.find(|c: char| c.is_ascii_whitespace()).unwrap_or(content.len());
-        &content[..end]
-    }
-
-    /// Calls `visit` with the local name and value of each attribute.
-    pub(crate) fn each(&self, mut visit: impl FnMut(&str, Cow<'_, str>)) -> Result<()> {
-        self.each_full(|name, value| visit(local(name), value))
-    }
-
-    /// Calls `visit` with the full name and value of each attribute.
-    pub(crate) fn each_full(&self, mut visit: impl FnMut(&str, Cow<'_, str>)) -> Result<()> {
-        let ill = |source: Box<dyn std::error::Error + Send + Sync>| Error::Xml {
-            file: self.file.to_owned(),
-            offset: self.offset,
-            source,
-        };
-        let long = |part, limit| Error::Long {
-            file: self.file.to_owned(),
-            offset: self.offset,
-            part,
-            limit,
-        };
-        for (count, attribute) in self.start.attributes().enumerate() {
-            let attribute = attribute.map_err(|e| ill(e.into()))?;
-            if count >= MAX_ATTRIBUTES {
-                return Err(long("the number of attributes", MAX_ATTRIBUTES));
-            }
-            if attribute.value.len() > MAX_ATTRIBUTE {
-                return Err(long("an attribute", MAX_ATTRIBUTE));
-            }
-            if attribute.value.contains('<') {
-                return Err(ill("an attribute holds <".into()));
-            }
-            let value =
-                attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|e| ill(e.into()))?;
-            visit(attribute.key.0, value);
-        }
-        Ok(())
-    }
-
-    /// Returns all attributes.
-    pub(crate) fn attributes(&self) -> Result<Attributes> {
-        let mut list = Vec::new();
-        self.each_full(|name, value| list.push((name.to_owned(), value.into_owned())))?;
-        Ok(Attributes(list))
-    }
-
-    /// Returns the value of the attribute with this local name.
-    pub(crate) fn attribute(&self, name: &str) -> Result<Option<String>> {
-        let mut found = None;
-        self.each(|key, value| {
-            if key == name {
-                found = Some(value.into_owned());
-            }
-        })?;
-        Ok(found)
-    }
-}
-
-/// A start tag's attributes, by full name and in order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Attributes(pub(crate) Vec<(String, String)>);
-
-impl Attributes {
-    /// Returns the value of the attribute with this local name.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| local(key) == name).map(|(_, value)| value.as_str())
-    }
-}
-
-fn local(name: &str) -> &str {
-    name.rsplit_once(':').map_or(name, |(_, local)| local)
-}
-
 impl<R: BufRead> Document<R> {
     /// Starts to read; `file` is for errors.
     pub(crate) fn new(file: &str, reader: R) -> Document<R> {
-        let metered = Metered { inner: reader, position: 0, allowance: MAX_TOKEN, exceeded: false };
-        let mut reader = Reader::from_reader(metered);
+        let mut reader = Reader::from_reader(Metered::new(reader, MAX_TOKEN));
         reader.config_mut().check_comments = true;
         Document {
             file: file.to_owned(),
@@ -249,7 +163,7 @@ impl<R: BufRead> Document<R> {
     }
 
     /// Returns the start tag that was just read.
-    fn last_tag(&self) -> Result<Tag<'_>> {
+    pub(crate) fn last_tag(&self) -> Result<Tag<'_>> {
         let text = self.last_text()?;
         let content = text.strip_prefix('<').and_then(|text| text.strip_suffix('>'));
         let content = content.ok_or_else(|| self.ill("no start tag"))?;
@@ -465,14 +379,6 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
-/// Returns whether a name is plain and has no prefix but these.
-fn is_name(name: &str, prefixes: &[&str]) -> bool {
-    let (prefix, local) = name.split_once(':').unwrap_or(("", name));
-    (prefix.is_empty() || prefixes.contains(&prefix))
-        && local.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && local.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-}
-
 fn is_utf8(encoding: &str) -> bool {
     ["utf-8", "utf8", "us-ascii", "ascii"].iter().any(|name| encoding.eq_ignore_ascii_case(name))
 }
@@ -492,44 +398,10 @@ fn refusal<R>(file: &str, metered: &Metered<R>, source: quick_xml::Error) -> Err
     }
 }
 
-/// Counts bytes and ends a token that grows too long.
-struct Metered<R> {
-    inner: R,
-    position: u64,
-    allowance: usize,
-    exceeded: bool,
-}
-
-impl<R: BufRead> Read for Metered<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let read = available.len().min(buf.len());
-        buf[..read].copy_from_slice(&available[..read]);
-        self.consume(read);
-        Ok(read)
-    }
-}
-
-impl<R: BufRead> BufRead for Metered<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.allowance == 0 {
-            self.exceeded = true;
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let available = self.inner.fill_buf()?;
-        Ok(&available[..available.len().min(self.allowance)])
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.position += amount as u64;
-        self.allowance = self.allowance.saturating_sub(amount);
-        self.inner.consume(amount);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_ATTRIBUTE;
 
     fn drain(xml: &str) -> Result<Vec<String>> {
         let mut document = Document::new("f", xml.as_bytes());
