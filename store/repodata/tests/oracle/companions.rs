@@ -15,7 +15,7 @@ use crate::packages::{all_rpms, collect, facts_of};
 use crate::repo::{
     ADVISORIES, COMPS, LISTS, MODULES, lists_of, metadata, packages_of, repomd_of, write_metadata,
 };
-use crate::tools::{Createrepo, have, run};
+use crate::tools::{run, with_each_release};
 
 /// Returns where a package's element of `primary` says that it is, and the element without that.
 fn place(element: &str) -> (String, String) {
@@ -58,15 +58,11 @@ fn merged(repos: &[PathBuf]) -> [String; 3] {
 
 #[test]
 fn mergerepo_c_merges_to_the_same_set() {
-    if !have("rpmbuild") {
-        return;
-    }
-    for release in Createrepo::releases() {
-        let temporary = tempfile::tempdir().unwrap();
-        let all = temporary.path().join("all");
+    with_each_release(|release, dir| {
+        let all = dir.join("all");
         all_rpms(&all);
         // Two repositories that share some packages.
-        let repos = [temporary.path().join("first"), temporary.path().join("second")];
+        let repos = [dir.join("first"), dir.join("second")];
         let mut rpms = Vec::new();
         collect(&all, &mut rpms);
         for (at, rpm) in rpms.iter().enumerate() {
@@ -80,7 +76,7 @@ fn mergerepo_c_merges_to_the_same_set() {
         for repo in &repos {
             release.create(repo, &["--general-compress-type=gz"]);
         }
-        let out = temporary.path().join("out");
+        let out = dir.join("out");
         let mut command = release.command("mergerepo_c");
         command.args(["--all", "--omit-baseurl", "--no-database", "--compress-type=gz"]);
         // Without these, each release has its own idea of which architectures are wanted.
@@ -104,7 +100,7 @@ fn mergerepo_c_merges_to_the_same_set() {
                 }
             }
         }
-    }
+    });
 }
 
 /// Returns the bytes of a record's file.
@@ -116,12 +112,8 @@ fn file(repo: &Path, kind: &str) -> Vec<u8> {
 
 #[test]
 fn what_modifyrepo_c_adds_reads_back_as_what_we_add() {
-    if !have("rpmbuild") {
-        return;
-    }
-    for release in Createrepo::releases() {
-        let temporary = tempfile::tempdir().unwrap();
-        let (ours, theirs) = (temporary.path().join("ours"), temporary.path().join("theirs"));
+    with_each_release(|release, dir| {
+        let (ours, theirs) = (dir.join("ours"), dir.join("theirs"));
         for repo in [&ours, &theirs] {
             crate::packages::build_rpms(repo);
         }
@@ -135,7 +127,7 @@ fn what_modifyrepo_c_adds_reads_back_as_what_we_add() {
         .into_iter()
         .enumerate()
         {
-            let path = temporary.path().join(name);
+            let path = dir.join(name);
             fs::write(&path, text).unwrap();
             for how in ["--no-compress", "--compress-type=xz", "--compress-type=gz"] {
                 let mut command = release.command("modifyrepo_c");
@@ -170,7 +162,7 @@ fn what_modifyrepo_c_adds_reads_back_as_what_we_add() {
         let record = repomd.record("modules").unwrap();
         builder.carry(record, file(&theirs, "modules")).unwrap();
         builder.extra("updateinfo", file(&theirs, "updateinfo")).unwrap();
-        let again = temporary.path().join("again/repodata");
+        let again = dir.join("again/repodata");
         fs::create_dir_all(&again).unwrap();
         for file in builder.finish().unwrap() {
             fs::write(again.join(&file.name), &file.bytes).unwrap();
@@ -183,5 +175,5 @@ fn what_modifyrepo_c_adds_reads_back_as_what_we_add() {
             MODULES.as_bytes()
         );
         assert_eq!(metadata(again, "updateinfo"), ADVISORIES);
-    }
+    });
 }

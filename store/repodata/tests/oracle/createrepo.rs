@@ -10,7 +10,7 @@ use cairn_repodata::repomd::{content_of, describes_packages};
 
 use crate::packages::{BUILT, all_rpms, build_rpms, facts_of};
 use crate::repo::{LISTS, metadata, our_lists, packages_of, repomd_of, write_metadata};
-use crate::tools::{Createrepo, have};
+use crate::tools::{run, with_each_release};
 
 /// Brings another writer's spelling to ours; no reader tells them apart.
 pub fn usual_form(xml: &str) -> String {
@@ -64,12 +64,8 @@ fn assert_same_lines(ours: &str, theirs: &str) {
 
 #[test]
 fn packages_of_every_kind_give_the_same_elements() {
-    if !have("rpmbuild") {
-        return;
-    }
-    for release in Createrepo::releases() {
-        let temporary = tempfile::tempdir().unwrap();
-        let repo = temporary.path().join("repo");
+    with_each_release(|release, dir| {
+        let repo = dir.join("repo");
         let count = all_rpms(&repo);
         release.create(&repo, &["--general-compress-type=gz"]);
         let mut unused: Vec<_> =
@@ -88,17 +84,13 @@ fn packages_of_every_kind_give_the_same_elements() {
             }
         }
         assert!(unused.is_empty(), "createrepo_c {} agrees now: {unused:?}", release.major);
-    }
+    });
 }
 
 #[test]
 fn createrepo_c_takes_over_what_we_write() {
-    if !have("rpmbuild") {
-        return;
-    }
-    for release in Createrepo::releases() {
-        let temporary = tempfile::tempdir().unwrap();
-        let repo = temporary.path().join("repo");
+    with_each_release(|release, dir| {
+        let repo = dir.join("repo");
         build_rpms(&repo);
         let mut all =
             vec![Compression::Gzip, Compression::Xz, Compression::Bzip2, Compression::None];
@@ -133,19 +125,15 @@ fn createrepo_c_takes_over_what_we_write() {
                 assert!(text.contains(part), "{}, {compression}: {text}", release.major);
             }
         }
-    }
+    });
 }
 
 #[test]
 fn every_record_that_createrepo_c_writes_is_read_and_told_apart() {
-    if !have("rpmbuild") {
-        return;
-    }
-    for release in Createrepo::releases() {
-        let temporary = tempfile::tempdir().unwrap();
-        let repo = temporary.path().join("repo");
+    with_each_release(|release, dir| {
+        let repo = dir.join("repo");
         build_rpms(&repo);
-        let comps = temporary.path().join("comps.xml");
+        let comps = dir.join("comps.xml");
         fs::write(&comps, crate::repo::COMPS).unwrap();
         let mut runs = vec!["gz", "xz", "bz2"];
         if release.major > 0 {
@@ -159,7 +147,7 @@ fn every_record_that_createrepo_c_writes_is_read_and_told_apart() {
                 command.arg("--filelists-ext");
             }
             command.arg(format!("--general-compress-type={kind}"));
-            crate::tools::run(command.arg(&repo));
+            run(command.arg(&repo));
             let repomd = repomd_of(&repo);
             for record in &repomd.records {
                 let bytes = fs::read(repo.join(&record.href)).unwrap();
@@ -181,14 +169,13 @@ fn every_record_that_createrepo_c_writes_is_read_and_told_apart() {
             .unwrap();
             assert_eq!(count, BUILT, "{kind}");
         }
-    }
+    });
 }
 
 #[test]
 fn a_package_that_createrepo_c_leaves_out_is_refused() {
-    for release in Createrepo::releases() {
-        let temporary = tempfile::tempdir().unwrap();
-        let repo = temporary.path().join("repo");
+    with_each_release(|release, dir| {
+        let repo = dir.join("repo");
         fs::create_dir(&repo).unwrap();
         let rpm = repo.join("bell.rpm");
         fs::write(&rpm, crate::raw::with_a_bell()).unwrap();
@@ -202,5 +189,5 @@ fn a_package_that_createrepo_c_leaves_out_is_refused() {
         let want = "bell.rpm: not a readable rpm: tag 1004 has the character '\\u{7}', which XML \
                     cannot carry";
         assert_eq!(error.to_string(), want);
-    }
+    });
 }

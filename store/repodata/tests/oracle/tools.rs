@@ -86,3 +86,14 @@ impl Createrepo {
         run(command.args(["--no-database", "--quiet"]).args(arguments).arg(repo));
     }
 }
+
+/// Does `work` with each release that is to be had, in a directory of its own; says what is missing.
+pub fn with_each_release(work: impl Fn(&Createrepo, &Path)) {
+    if !have("rpmbuild") {
+        return;
+    }
+    for release in Createrepo::releases() {
+        let dir = tempfile::tempdir().unwrap();
+        work(&release, dir.path());
+    }
+}
