@@ -5,8 +5,24 @@ use std::path::PathBuf;
 use cairn_store::path::{RelPath, display};
 
 use crate::config::ConfigError;
+use crate::gates::{RefGates, Verdict};
 use crate::names::NameError;
 use crate::signing::SigningError;
+
+/// Says in one sentence which gates refuse what.
+fn refusal(refs: &[RefGates]) -> String {
+    let mut parts = Vec::new();
+    for one in refs {
+        for gate in one.gates.iter().filter(|gate| gate.verdict == Verdict::Failed) {
+            let findings = if gate.failures == 1 { "finding" } else { "findings" };
+            parts.push(format!(
+                "{}: the gate {} fails with {} {findings}",
+                one.name, gate.gate, gate.failures
+            ));
+        }
+    }
+    parts.join("; ")
+}
 
 /// The result of a release verb.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -64,6 +80,20 @@ pub enum Error {
         /// What breaks it, with numbers.
         reason: String,
     },
+    /// Gates refuse a promotion.
+    #[error("{}", refusal(.0))]
+    Gates(Vec<RefGates>),
+    /// No gate has this name.
+    #[error("unknown gate {name:?}; known: {}", known.join(", "))]
+    UnknownGate {
+        /// The name as it was given.
+        name: String,
+        /// The gates that there are.
+        known: Vec<String>,
+    },
+    /// A gate was to be skipped without saying why.
+    #[error("skipping the gate {0} needs a reason")]
+    UnreasonedSkip(String),
     /// A setting that this version cannot follow.
     #[error("{key}: {reason}")]
     Setting {

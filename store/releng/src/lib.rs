@@ -9,6 +9,7 @@ pub mod config;
 pub mod content;
 pub mod digests;
 pub mod error;
+pub mod gates;
 pub mod lists;
 pub mod names;
 mod program;

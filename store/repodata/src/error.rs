@@ -145,6 +145,14 @@ pub enum Error {
         /// The id.
         pkgid: String,
     },
+    /// `repomd.xml` has two records of one type.
+    #[error("{file}: {record}: listed twice")]
+    DuplicateRecord {
+        /// The file as the caller named it.
+        file: String,
+        /// The type.
+        record: String,
+    },
     /// A location that must not be followed.
     #[error("{file}: {record}: href {href:?} {fault}")]
     Href {

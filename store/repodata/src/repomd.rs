@@ -243,7 +243,8 @@ pub fn read(file: &str, reader: impl BufRead) -> Result<Repomd> {
                     let kind = tag.attribute("type")?.unwrap_or_default();
                     let record = read_record(&mut document, kind)?;
                     if repomd.record(&record.kind).is_some() {
-                        return Err(Error::record(file, record.kind, "listed twice"));
+                        let (file, record) = (file.to_owned(), record.kind);
+                        return Err(Error::DuplicateRecord { file, record });
                     }
                     repomd.records.push(record);
                     if repomd.records.len() > MAX_REPOMD_RECORDS {

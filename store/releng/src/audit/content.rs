@@ -155,16 +155,23 @@ impl<R: Read> Read for Hashed<R> {
     }
 }
 
-fn hasher(shown: &str, record: &Record) -> cairn_repodata::Result<Box<dyn DynDigest + Send>> {
-    Ok(match record.checksum.kind() {
+/// Returns what computes a checksum of this type.
+pub(crate) fn digester(kind: ChecksumType) -> Option<Box<dyn DynDigest + Send>> {
+    Some(match kind {
         ChecksumType::Sha224 => Box::new(sha2::Sha224::default()),
         ChecksumType::Sha256 => Box::new(sha2::Sha256::default()),
         ChecksumType::Sha384 => Box::new(sha2::Sha384::default()),
         ChecksumType::Sha512 => Box::new(sha2::Sha512::default()),
-        kind @ (ChecksumType::Md5 | ChecksumType::Sha1) => {
-            let (file, record) = (shown.to_owned(), record.kind.clone());
-            return Err(cairn_repodata::Error::WeakChecksum { file, record, kind });
-        }
+        // They prove nothing.
+        ChecksumType::Md5 | ChecksumType::Sha1 => return None,
+    })
+}
+
+fn hasher(shown: &str, record: &Record) -> cairn_repodata::Result<Box<dyn DynDigest + Send>> {
+    let kind = record.checksum.kind();
+    digester(kind).ok_or_else(|| {
+        let (file, record) = (shown.to_owned(), record.kind.clone());
+        cairn_repodata::Error::WeakChecksum { file, record, kind }
     })
 }
 

@@ -33,6 +33,8 @@ pub struct PackageRow {
     pub new: Option<String>,
     /// Whether the old version stays beside the new one.
     pub kept: bool,
+    /// Whether the other tree has no version of the package in this repo at all.
+    pub alone: bool,
     /// The name of the source package that it is built from, of the new version if there is one.
     /// A source package is its own.
     pub source: String,
@@ -313,6 +315,7 @@ fn compare(repo: &RelPath, old: &[Listed], new: &[Listed], found: &mut PackagesD
             old: before.map(|version| version.evr.to_string()),
             new: after.map(|version| version.evr.to_string()),
             kept: before.is_some_and(stays),
+            alone: old.is_empty() || new.is_empty(),
             source: after.or(before).map_or_else(String::new, |v| v.source.to_string()),
             old_size: before.map(|version| version.size),
             new_size: after.map(|version| version.size),
