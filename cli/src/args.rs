@@ -24,6 +24,7 @@ Examples:
   cairn ingest /mnt/compose/9/latest-Rocky-9   take a compose in
   cairn stage 9 Rocky --delete                 staging becomes exactly the compose
   cairn diff production/9.7 staging/9.7-RC2 --by packages
+  cairn check staging/9.7-RC2                  what would keep it from production?
   cairn promote 9 --delete -n                  print the exact plan
   cairn promote 9 --delete                     staging becomes production, in one swap
   cairn rollback production/9.7                and back";
@@ -132,6 +133,8 @@ pub enum Command {
     Cat(CatArgs),
     /// Show what differs between two snapshots.
     Diff(DiffArgs),
+    /// Ask the gates about a snapshot: may it go out?
+    Check(CheckArgs),
     /// Check the store: log, packs, index, objects, and every live view; repair what can be.
     Fsck(FsckArgs),
     /// Show or check the configuration.
@@ -215,7 +218,8 @@ pub struct SignArgs {
 Examples:
   cairn promote 9 -n                 what would change
   cairn promote 9 10 -m 'errata of the week'
-  cairn promote 9 --delete --allow-deletes 25%")]
+  cairn promote 9 --delete --allow-deletes 25%
+  cairn promote 9 --skip-gate no-downgrade -m 'httpd goes back: CVE-2025-1234 is worse'")]
 pub struct PromoteArgs {
     /// The releases; all go in one operation.
     #[arg(required = true, value_name = "RELEASE")]
@@ -226,6 +230,9 @@ pub struct PromoteArgs {
     /// Allow deleting up to this share of the files, instead of the configured one.
     #[arg(long, value_name = "N%")]
     pub allow_deletes: Option<String>,
+    /// Do not ask this gate; may be repeated, and needs -m.
+    #[arg(long = "skip-gate", value_name = "GATE")]
+    pub skip_gates: Vec<String>,
     #[command(flatten)]
     pub reason: Reason,
 }
@@ -328,6 +335,24 @@ pub struct DiffArgs {
     /// Exit with 3 when there are differences.
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a GATE, those run that the environment of REV requires ([gate.staging], [gate.production]), \
+else all: repodata, files-exist, signatures, no-downgrade, no-loss, treeinfo. A staged snapshot is \
+compared with production, any other with what its ref named before. Exit 3 when a gate fails or \
+cannot be run.
+
+Examples:
+  cairn check staging/9.7-RC2
+  cairn check production/9.7~1 repodata treeinfo")]
+pub struct CheckArgs {
+    /// The snapshot.
+    pub rev: String,
+    /// The gates [default: those that its environment requires].
+    #[arg(value_name = "GATE")]
+    pub gates: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! One file per command: arguments → options → one library call → rendering.
 
+mod check;
 mod config;
 mod content;
 mod demo;
@@ -88,6 +89,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Ls(args) => content::ls(&context, args),
         Command::Cat(args) => content::cat(&context, args),
         Command::Diff(args) => diff::run(&context, args),
+        Command::Check(args) => check::run(&context, args),
         Command::Fsck(args) => fsck::run(&context, args),
         Command::Config(command) => config::run(&context, command),
         Command::Demo(args) => demo::run(&context, args),

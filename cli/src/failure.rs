@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::process::ExitCode;
 
 use cairn_releng::Error;
+use cairn_releng::gates::RefGates;
 use cairn_releng::names::NameError;
 use cairn_releng::signing::{SigningError, Verdict};
 use cairn_store::Error as StoreError;
@@ -11,6 +12,8 @@ use serde::Serialize;
 
 use crate::output::{self, Output};
 
+/// How many findings of gates a refusal names, each ref.
+const FINDINGS: usize = 20;
 /// The exit code of a bug of ours.
 pub const BUG: u8 = 70;
 /// The exit code for usage and configuration.
@@ -20,21 +23,24 @@ const SIGNING: u8 = 12;
 
 /// A failed command.
 #[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "error")]
 pub struct Failure {
-    r#type: &'static str,
     code: u8,
     kind: &'static str,
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
+    /// What gates found, when they refuse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gates: Option<Box<[RefGates]>>,
     #[serde(skip)]
     quiet: bool,
 }
 
 impl Failure {
     fn new(code: u8, kind: &'static str, message: String) -> Self {
-        let (causes, hint) = (Vec::new(), None);
-        Self { r#type: "error", code, kind, message, causes, hint, quiet: false }
+        let (causes, hint, gates) = (Vec::new(), None, None);
+        Self { code, kind, message, causes, hint, gates, quiet: false }
     }
 
     /// Makes a usage error.
@@ -64,6 +70,18 @@ impl Failure {
         let mut text = format!("{} {}\n", output.bad("error:"), self.message);
         for cause in &self.causes {
             text += &format!("  caused by: {cause}\n");
+        }
+        for one in self.gates.iter().flatten() {
+            let all: u64 = one.gates.iter().map(|gate| gate.failures).sum();
+            let failures: Vec<_> = one.failures().take(FINDINGS).collect();
+            for finding in &failures {
+                text += &format!("  {} {finding}\n", output.bad("-"));
+            }
+            let more = all - failures.len() as u64;
+            if more > 0 {
+                let more = output::count(more, "more finding");
+                text += &format!("  {} and {more} in {}\n", output.bad("-"), one.name);
+            }
         }
         if let Some(hint) = &self.hint {
             text += &format!("  {} {hint}\n", output.strong("hint:"));
@@ -101,7 +119,12 @@ impl From<Error> for Failure {
             }
             cause = inner.source();
         }
-        Self { causes, hint, ..Self::new(code, kind, error.to_string()) }
+        let message = error.to_string();
+        let gates = match error {
+            Error::Gates(gates) => Some(gates.into()),
+            _ => None,
+        };
+        Self { causes, hint, gates, ..Self::new(code, kind, message) }
     }
 }
 
@@ -127,6 +150,17 @@ fn classify(error: &Error) -> (u8, &'static str, Option<String>) {
             hint("look at the plan (-n); if it is right, raise the floor: --allow-deletes N%"),
         ),
         Error::Refused { .. } => (4, "refused", None),
+        Error::Gates(_) => (
+            4,
+            "refused",
+            hint(
+                "cairn check lists everything; --skip-gate GATE -m WHY goes on without a gate, and is logged",
+            ),
+        ),
+        Error::UnknownGate { .. } => (USAGE, "unknown-name", None),
+        Error::UnreasonedSkip(_) => {
+            (USAGE, "usage", hint("say why with -m TEXT; the log keeps it"))
+        }
         Error::Setting { .. } => (USAGE, "config", None),
         Error::Signing(error) => (SIGNING, "signing", Some(signing_hint(error).to_owned())),
         Error::Repodata { .. } => (1, "repodata", None),

@@ -33,6 +33,9 @@ struct OperationRow {
     command: Vec<String>,
     reason: Option<String>,
     refs: Vec<RefRow>,
+    /// Gates that the operator skipped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped_gates: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -47,7 +50,10 @@ impl OperationRow {
         let refs = operation.edits.iter();
         let refs =
             refs.map(|e| RefRow { name: e.name.to_string(), old: e.old, new: e.new }).collect();
+        let skipped = operation.details.get("skipped_gates").and_then(serde_json::Value::as_array);
+        let skipped = skipped.into_iter().flatten().filter_map(serde_json::Value::as_str);
         Self {
+            skipped_gates: skipped.map(str::to_owned).collect(),
             number: operation.number,
             id,
             parent: operation.parent,
@@ -118,6 +124,11 @@ fn operation_text(context: &Context<'_>, operation: &OperationRow) -> String {
     if let Some(reason) = &operation.reason {
         let shown = cairn_store::path::Escaped(reason.as_bytes());
         let _ = writeln!(text, "    {}", output.warn(&shown.to_string()));
+    }
+    if !operation.skipped_gates.is_empty() {
+        let names = operation.skipped_gates.join(", ");
+        let shown = format!("without the gates: {}", cairn_store::path::Escaped(names.as_bytes()));
+        let _ = writeln!(text, "    {}", output.warn(&shown));
     }
     let command = operation.command.join(" ");
     let _ = writeln!(

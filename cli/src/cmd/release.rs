@@ -55,6 +55,7 @@ pub fn promote(context: &Context<'_>, args: &PromoteArgs) -> Exit {
     let options = PromoteOptions {
         merge: merge(args.delete),
         allow_deletes: args.allow_deletes.as_ref().map(parse).transpose()?,
+        skip_gates: args.skip_gates.clone(),
         mode: context.mode(),
     };
     let site = context.site(Some(&args.reason))?;

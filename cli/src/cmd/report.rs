@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use cairn_releng::gates::{RefGates, Severity, Verdict};
 use cairn_releng::report::{RefPlan, Report, ViewReport};
 use cairn_releng::repos::RepoReport;
 use cairn_store::diff::Changed;
@@ -15,6 +16,8 @@ use crate::output::{Output, Table, count, size};
 const PATHS: usize = 20;
 /// How many repos with new metadata are listed without `-v`.
 const REPOS: usize = 20;
+/// How many warnings of gates are listed without `-v`.
+const WARNINGS: usize = 5;
 /// How many hex digits of an id people see.
 const SHORT: usize = 12;
 
@@ -68,6 +71,9 @@ fn text(output: &Output, report: &Report) -> String {
     }
     if report.operation.is_some() {
         let _ = writeln!(text, "  files  {}", changed(output, &report.changed));
+    }
+    for one in &report.gates {
+        text += &gates_text(output, one);
     }
     for plan in &report.plan {
         text += &plan_text(output, plan);
@@ -139,6 +145,41 @@ fn repos_text(output: &Output, repos: &[RepoReport]) -> String {
         let _ = writeln!(text, "  repo   and {more} (-v lists all)");
     }
     text
+}
+
+/// A line for the gates of a ref, and one for each warning.
+fn gates_text(output: &Output, one: &RefGates) -> String {
+    if one.gates.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = one
+        .gates
+        .iter()
+        .map(|gate| format!("{} {}", gate.gate, verdict(output, gate.verdict)))
+        .collect();
+    let mut text = format!("  gates  {}\n", names.join(", "));
+    let findings = one.gates.iter().flat_map(|gate| &gate.findings);
+    let warnings: Vec<_> = findings.filter(|f| f.severity == Severity::Warning).collect();
+    let limit = if output.verbose > 0 { usize::MAX } else { WARNINGS };
+    for warning in warnings.iter().take(limit) {
+        let _ = writeln!(text, "    {} {warning}", output.warn("!"));
+    }
+    let all: u64 = one.gates.iter().map(|gate| gate.warnings).sum();
+    let more = all - warnings.len().min(limit) as u64;
+    if more > 0 {
+        let _ = writeln!(text, "    {} and {}", output.warn("!"), count(more, "more warning"));
+    }
+    text
+}
+
+/// A gate's verdict for people.
+pub fn verdict(output: &Output, verdict: Verdict) -> String {
+    let name = verdict.as_str();
+    match verdict {
+        Verdict::Passed => output.good(name),
+        Verdict::Failed => output.bad(name),
+        Verdict::Skipped | Verdict::Unavailable => output.warn(name),
+    }
 }
 
 /// Counts for people: `2 added, 1 changed, 3 removed (+1.2 MB)`.

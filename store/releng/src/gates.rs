@@ -10,6 +10,7 @@
 //! some 200 bytes for each package, and at most a hundred findings for each rule.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::sync::OnceLock;
 
 use cairn_store::id::ObjectId;
@@ -20,7 +21,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::audit::PackagesDiff;
-use crate::config::{BUILT_IN_GATES, Gate as Configured};
+use crate::config::{BUILT_IN_GATES, Gate as Configured, Version};
 use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::names::ReleaseView;
@@ -32,6 +33,7 @@ mod packages;
 mod repo;
 mod repodata;
 mod resolve;
+mod signatures;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,9 @@ use survey::Survey;
 
 /// How many findings of one rule a gate keeps; the others are counted.
 const KEPT: u64 = 100;
+
+/// Why a gate was not asked that the operator did not want.
+const SKIPPED: &str = "the operator skipped it";
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -166,6 +171,16 @@ impl RefGates {
 }
 
 impl GateReport {
+    /// Reports a gate that the operator does not want asked.
+    pub fn skipped(gate: &str) -> Self {
+        Self::without(gate, Verdict::Skipped, SKIPPED)
+    }
+
+    /// Returns whether the operator did not want it asked.
+    pub fn is_skipped(&self) -> bool {
+        self.verdict == Verdict::Skipped && self.reason.as_deref() == Some(SKIPPED)
+    }
+
     fn without(gate: &str, verdict: Verdict, reason: impl Into<String>) -> Self {
         Self {
             gate: gate.to_owned(),
@@ -193,6 +208,8 @@ pub struct Subject<'a> {
     pub published: Option<DirEntry>,
     /// The release that the tree is of, where that is known.
     pub release: Option<ReleaseView<'a>>,
+    /// The version that the tree is of, where it is not the one that the release makes.
+    pub version: Option<Version>,
     /// The mount that the tree is for, where that is known.
     pub mount: Option<String>,
     /// Whether what is learned may be remembered.
@@ -238,7 +255,6 @@ pub(crate) enum Outcome {
     /// There is nothing to judge; why.
     Skipped(String),
     /// It cannot judge this; why.
-    #[expect(dead_code, reason = "signatures will say so of a tree of no known release")]
     Unavailable(String),
 }
 
@@ -259,6 +275,7 @@ pub(crate) trait Gate: Sync {
 const GATES: &[&dyn Gate] = &[
     &files::FilesExist,
     &repodata::Repodata,
+    &signatures::Signatures,
     &treeinfo::Treeinfo,
     &packages::NoDowngrade,
     &packages::NoLoss,
@@ -349,7 +366,12 @@ pub fn names(site: &Site) -> Vec<String> {
         Configured::Command { .. } => Some(name.clone()),
         Configured::Require { .. } => None,
     });
-    BUILT_IN_GATES.iter().map(|name| (*name).to_owned()).chain(commands).collect()
+    built_in().into_iter().chain(commands).collect()
+}
+
+/// Returns the names of the gates of this program.
+pub fn built_in() -> Vec<String> {
+    BUILT_IN_GATES.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// Returns every rule of this version: its gate, its name, and how much breaking it weighs.
@@ -426,6 +448,31 @@ fn sha256(
         }
     };
     files.par_iter().filter_map(|file| one(file).transpose()).collect()
+}
+
+/// Reads a small file whole, or says what is wrong with its content.
+fn read_small(
+    subject: &Subject<'_>,
+    file: &FileEntry,
+    path: &RelPath,
+    most: u64,
+) -> Result<std::result::Result<Vec<u8>, String>> {
+    if file.size > most {
+        return Ok(Err(format!("it has {} bytes, more than {most}", file.size)));
+    }
+    let content = match subject.open(file, path) {
+        Ok(content) => content,
+        Err(error) => return content_fault(error).map(Err),
+    };
+    let mut bytes = Vec::new();
+    content.take(most + 1).read_to_end(&mut bytes).map_err(|source| {
+        let path = path.to_string().into();
+        Error::Store(cairn_store::Error::Io { op: "read", path, source })
+    })?;
+    match ObjectId::of(&bytes) == file.object {
+        true => Ok(Ok(bytes)),
+        false => Ok(Err("its content is not what was stored".to_owned())),
+    }
 }
 
 /// Returns what is wrong with a content, in words.

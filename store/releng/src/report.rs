@@ -8,6 +8,7 @@ use cairn_store::publish::{Links, Source, ViewPlan};
 use serde::Serialize;
 
 use crate::audit::PackagesDiff;
+use crate::gates::RefGates;
 use crate::lists::ListReport;
 use crate::repos::RepoReport;
 
@@ -151,6 +152,9 @@ pub struct Report {
     /// Repos whose metadata was or would be written anew.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repos: Vec<RepoReport>,
+    /// What the gates say, ref by ref; only of a promotion that changes something.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<RefGates>,
     /// What else the operator should know, as sentences.
     pub notes: Vec<String>,
     /// Views that could not even be looked at; the next run tries again.

@@ -1,9 +1,10 @@
-//! The release verbs: ingest, stage, sign, promote, rollback, publish.
+//! The release verbs: ingest, stage, sign, check, promote, rollback, publish.
 //!
 //! Each computes the tree that a ref shall name, and hands the moves to one procedure that plans
 //! or carries them out: prepare every view, append the operation, swap, write the lists. That
 //! order is what makes a promotion all or nothing.
 
+mod check;
 mod ingest;
 mod lists;
 mod moves;
@@ -13,6 +14,7 @@ mod rollback;
 mod sign;
 mod stage;
 
+pub use check::{Checked, check};
 pub use ingest::{IngestOptions, ingest};
 pub use lists::lists;
 pub use promote::{PromoteOptions, promote};

@@ -4,18 +4,15 @@
 //! have their packages and repos; these may lie beside the tree (`../../../AppStream/…`), and
 //! never outside of the release.
 
-use std::io::Read;
-
 use cairn_repodata::treeinfo::{TreeChecksum, Treeinfo as File};
 use cairn_repodata::{Checksum, ChecksumType, Error as Metadata};
-use cairn_store::id::ObjectId;
 use cairn_store::path::RelPath;
 use cairn_store::tree::{Entry, FileEntry, lookup};
 
 use super::resolve::{Place, Resolver, by_text};
-use super::{Findings, Gate, Outcome, Rule, Subject};
+use super::{Findings, Gate, Outcome, Rule, Subject, read_small};
 use crate::audit::repos::{REPODATA, REPOMD};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 const NAME: &str = "treeinfo";
 /// The largest file that is read, in bytes; real ones have some kilobytes.
@@ -107,10 +104,15 @@ impl Judge<'_> {
     }
 
     fn file(&mut self, path: &RelPath, file: &FileEntry) -> Result<()> {
-        let bytes = match self.bytes(path, file)? {
+        if file.size > MAX_SIZE {
+            let message = format!("it has {} bytes, more than {MAX_SIZE}", file.size);
+            self.add(&UNREADABLE, path, message);
+            return Ok(());
+        }
+        let bytes = match read_small(self.subject, file, path, MAX_SIZE)? {
             Ok(bytes) => bytes,
-            Err((rule, message)) => {
-                self.add(rule, path, message);
+            Err(message) => {
+                self.add(&CONTENT, path, message);
                 return Ok(());
             }
         };
@@ -150,31 +152,6 @@ impl Judge<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Reads a file whole, or says what is wrong with it.
-    fn bytes(
-        &self,
-        path: &RelPath,
-        file: &FileEntry,
-    ) -> Result<std::result::Result<Vec<u8>, (&'static Rule, String)>> {
-        if file.size > MAX_SIZE {
-            let message = format!("it has {} bytes, more than {MAX_SIZE}", file.size);
-            return Ok(Err((&UNREADABLE, message)));
-        }
-        let content = match self.subject.open(file, path) {
-            Ok(content) => content,
-            Err(error) => return Ok(Err((&CONTENT, super::content_fault(error)?))),
-        };
-        let mut bytes = Vec::new();
-        content.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|source| {
-            let path = path.to_string().into();
-            Error::Store(cairn_store::Error::Io { op: "read", path, source })
-        })?;
-        match ObjectId::of(&bytes) == file.object {
-            true => Ok(Ok(bytes)),
-            false => Ok(Err((&CONTENT, "its content is not what was stored".to_owned()))),
-        }
     }
 
     fn checksum(&mut self, treeinfo: &RelPath, dir: &RelPath, one: TreeChecksum) -> Result<()> {

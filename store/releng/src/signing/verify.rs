@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cairn_store::fs::Dir;
+use cairn_store::id::ObjectId;
 use cairn_store::progress::Observer;
 
 use super::keyring::keyring;
@@ -142,6 +143,11 @@ impl Verifier {
     /// Returns the file that the keys are from.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns a hash of the keys: other keys, another hash.
+    pub fn fingerprint(&self) -> ObjectId {
+        ObjectId::of(&self.keyring)
     }
 
     /// Judges a detached signature over `bytes`; `name` is what messages call them.

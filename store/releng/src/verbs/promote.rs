@@ -13,8 +13,9 @@ use cairn_store::tree::{DirEntry, Draft, Entry};
 use super::Merge;
 use super::moves::{Destination, Move, Moves, ref_name};
 use super::stage::{described, in_repodata, is_repodata, merge_name};
-use crate::config::Percent;
+use crate::config::{Environment, Percent};
 use crate::error::{Error, Result};
+use crate::gates::{self, GateReport, RefGates, Shared, Subject, Verdict};
 use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
 use crate::repos::Inputs;
@@ -27,6 +28,8 @@ pub struct PromoteOptions {
     pub merge: Merge,
     /// The share of deletions that the operator allows, instead of the configured one.
     pub allow_deletes: Option<Percent>,
+    /// Gates that the operator does not want asked; the session must say why.
+    pub skip_gates: Vec<String>,
     /// Whether to act.
     pub mode: Mode,
 }
@@ -48,6 +51,7 @@ pub fn promote(
             pairs.push((release, staging, name));
         }
     }
+    let required = required(site, &options.skip_gates)?;
     let targets: Vec<RefName> = pairs.iter().map(|(.., target)| target.clone()).collect();
     let mut report = Report::default();
     let writer = match options.mode {
@@ -58,14 +62,6 @@ pub fn promote(
         Some(writer) => site.recover(writer, observer)?,
         None => site.store.notes().to_vec(),
     };
-    // A safeguard that is configured and does nothing must not look like one that passed.
-    if !site.config.gates.is_empty() {
-        let gates: Vec<&str> = site.config.gates.keys().map(String::as_str).collect();
-        report.notes.push(format!(
-            "The gates of the configuration ([gate.{}]) are not run by this version.",
-            gates.join("], [gate.")
-        ));
-    }
     let draft = Draft::new(&site.store);
     let mut moves = Vec::new();
     for (release, staging, name) in pairs {
@@ -109,11 +105,37 @@ pub fn promote(
                 (result, _) => result?,
             }
         }
+        if old.is_none_or(|(_, old)| old != root) {
+            let before = old.map(|(_, root)| root);
+            let subject = Subject {
+                site,
+                draft: &draft,
+                root,
+                before,
+                published: before,
+                release: Some(release),
+                version: None,
+                mount: site.view(&name)?.map(|view| view.mount),
+                mode: options.mode,
+                observer,
+                shared: Shared::default(),
+            };
+            let gates = judge(&subject, &required, &options.skip_gates)?;
+            report.gates.push(RefGates { name: name.to_string(), gates });
+        }
         let mut origin = Origin { verb: "promote".into(), ..Origin::default() };
         origin.facts.insert(staging.to_string(), source.to_string());
         origin.facts.insert("merge".into(), merge_name(options.merge).into());
         let parents = old.iter().map(|(id, _)| *id).chain([source]).collect();
         moves.push(Move { name, old, new: Destination::Tree { root, origin, parents } });
+    }
+    add_notes(&mut report, &required, &options.skip_gates);
+    match options.mode {
+        Mode::Apply if report.gates.iter().any(RefGates::is_refused) => {
+            return Err(Error::Gates(report.gates));
+        }
+        Mode::Apply => {}
+        Mode::DryRun => add_refusals(&mut report),
     }
     let moves = Moves {
         site,
@@ -121,10 +143,93 @@ pub fn promote(
         verb: "promote",
         moves,
         intent: Intent::Forward,
-        details: serde_json::Value::Null,
+        details: details(&report.gates),
         inodes: Vec::new(),
     };
     moves.run(options.mode, writer.as_ref(), report, observer)
+}
+
+/// How many findings a plan's refusals name, each ref.
+const NAMED: usize = 20;
+
+/// Returns the gates that production requires, after making sure that those to be skipped are
+/// gates, and that somebody says why.
+fn required(site: &Site, skipped: &[String]) -> Result<Vec<String>> {
+    gates::check_names(site, skipped)?;
+    let reason = site.store.session().reason.as_deref().unwrap_or_default();
+    match skipped.first() {
+        Some(first) if reason.trim().is_empty() => Err(Error::UnreasonedSkip(first.clone())),
+        _ => Ok(gates::required(site, Environment::Production).unwrap_or_default()),
+    }
+}
+
+/// Runs the gates that are required, but for those that are skipped.
+fn judge(
+    subject: &Subject<'_>,
+    required: &[String],
+    skipped: &[String],
+) -> Result<Vec<GateReport>> {
+    let asked: Vec<String> =
+        required.iter().filter(|name| !skipped.contains(name)).cloned().collect();
+    let mut ran = gates::run(subject, &asked)?.into_iter();
+    let report = |name: &String| match skipped.contains(name) {
+        true => Some(GateReport::skipped(name)),
+        false => ran.next(),
+    };
+    Ok(required.iter().filter_map(report).collect())
+}
+
+/// Says what a gate that has not judged would otherwise seem to have passed.
+fn add_notes(report: &mut Report, required: &[String], skipped: &[String]) {
+    for lost in skipped.iter().filter(|name| !required.contains(name)) {
+        report.notes.push(format!("The gate {lost} is not required; there is nothing to skip."));
+    }
+    for one in &report.gates {
+        for gate in one.gates.iter().filter(|gate| gate.verdict == Verdict::Unavailable) {
+            let reason = gate.reason.as_deref().unwrap_or_default();
+            report.notes.push(format!(
+                "The gate {} is required and was not run on {}: {reason}.",
+                gate.gate, one.name
+            ));
+        }
+    }
+}
+
+/// Says in a plan what would refuse it.
+fn add_refusals(report: &mut Report) {
+    for one in report.gates.iter().filter(|one| one.is_refused()) {
+        let all: u64 = one.gates.iter().map(|gate| gate.failures).sum();
+        let named = one.failures().take(NAMED);
+        let before = report.refusals.len();
+        report.refusals.extend(named.map(|finding| format!("{}: {finding}", one.name)));
+        let more = all - (report.refusals.len() - before) as u64;
+        if more > 0 {
+            report.refusals.push(format!("{}: and {more} more findings", one.name));
+        }
+    }
+}
+
+/// What the log keeps of the gates.
+fn details(gates: &[RefGates]) -> serde_json::Value {
+    if gates.is_empty() {
+        return serde_json::Value::Null;
+    }
+    // Required gates are the same for every ref.
+    let asked = gates.iter().take(1).flat_map(|one| &one.gates);
+    let skipped: Vec<&str> = asked.filter(|g| g.is_skipped()).map(|g| g.gate.as_str()).collect();
+    let verdicts = |one: &RefGates| {
+        let verdict = |gate: &GateReport| {
+            serde_json::json!({
+                "gate": gate.gate,
+                "verdict": gate.verdict,
+                "reason": gate.reason,
+                "warnings": gate.warnings,
+            })
+        };
+        (one.name.clone(), one.gates.iter().map(verdict).collect())
+    };
+    let gates: serde_json::Map<String, serde_json::Value> = gates.iter().map(verdicts).collect();
+    serde_json::json!({ "gates": gates, "skipped_gates": skipped })
 }
 
 /// The deletion floor: a half-mounted or emptied staging must not empty production.
