@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read};
 
-use cairn_repodata::repomd::{Record, Repomd};
+use cairn_repodata::repomd::{Record, Repomd, content_of};
 use cairn_repodata::{Checksum, Error as Metadata, comps, filelists, modules, other, primary};
 use cairn_store::id::{ObjectId, hex};
 use cairn_store::path::RelPath;
@@ -164,7 +164,9 @@ impl Examination<'_> {
 
     /// Reads one record to its end.
     fn record(&mut self, record: &Record, located: &Located) -> Result<()> {
-        let read = match record.kind.as_str() {
+        let kind = record.kind.as_str();
+        let is_text = !kind.ends_with("_db") && !is_zchunk(kind);
+        let read = match if is_text { content_of(kind) } else { kind } {
             "primary" => self.primary(record, located)?,
             "filelists" | "other" => self.list(record, located)?,
             "modules" => self.read(record, located, |file, reader| {
@@ -180,7 +182,7 @@ impl Examination<'_> {
             "updateinfo" => self.read(record, located, |file, reader| {
                 cairn_repodata::updateinfo::read(file, reader).map(drop)
             }),
-            kind if kind.starts_with("group") && !is_zchunk(kind) => {
+            "group" => {
                 self.read(record, located, |file, reader| comps::read(file, reader).map(drop))
             }
             // Nobody here knows what is in it; it is what repomd.xml says.
