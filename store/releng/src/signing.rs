@@ -28,7 +28,7 @@ mod tree;
 mod verify;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use scratch::Scratch;
 pub use tree::{RepoSignature, Signed, TreeSigner, examine};

@@ -20,7 +20,7 @@ const NAME: &str = "staging/9.7-RC2:BaseOS/x86_64/os/repodata/repomd.xml";
 const BYTES: &[u8] = b"<repomd/>\n";
 
 /// A gpg home with keys, and room for scripts; its agent ends with it.
-struct Keys {
+pub(crate) struct Keys {
     dir: tempfile::TempDir,
 }
 
@@ -33,7 +33,7 @@ impl Drop for Keys {
 
 impl Keys {
     /// Makes a home in which `A` can sign.
-    fn new() -> Keys {
+    pub(crate) fn new() -> Keys {
         // Sockets have short paths: the test's own directory may be deep.
         let keys = Keys { dir: tempfile::tempdir_in("/tmp").unwrap() };
         fs::create_dir(keys.home()).unwrap();
@@ -77,7 +77,7 @@ impl Keys {
     }
 
     /// Exports public keys, armoured, and returns the file.
-    fn public(&self, file: &str, names: &[&str]) -> PathBuf {
+    pub(crate) fn public(&self, file: &str, names: &[&str]) -> PathBuf {
         let users: Vec<String> = names.iter().map(|name| format!("{name}@example.org")).collect();
         let mut arguments = vec!["--armor", "--export"];
         arguments.extend(users.iter().map(String::as_str));
@@ -87,7 +87,7 @@ impl Keys {
     }
 
     /// Signs a file's bytes and returns the signature.
-    fn signed(&self, options: &[&str], bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn signed(&self, options: &[&str], bytes: &[u8]) -> Vec<u8> {
         let data = self.path("data");
         fs::write(&data, bytes).unwrap();
         let data = data.to_str().unwrap();
