@@ -74,13 +74,20 @@ impl Failure {
         for one in self.gates.iter().flatten() {
             let all: u64 = one.gates.iter().map(|gate| gate.failures).sum();
             let failures: Vec<_> = one.failures().take(FINDINGS).collect();
+            let mut remedies: Vec<(&str, &str)> = Vec::new();
             for finding in &failures {
                 text += &format!("  {} {finding}\n", output.bad("-"));
+                if !remedies.contains(&(finding.rule, finding.remedy)) {
+                    remedies.push((finding.rule, finding.remedy));
+                }
             }
             let more = all - failures.len() as u64;
             if more > 0 {
                 let more = output::count(more, "more finding");
                 text += &format!("  {} and {more} in {}\n", output.bad("-"), one.name);
+            }
+            for (rule, remedy) in remedies {
+                text += &format!("  {} {rule}: {remedy}\n", output.strong("remedy:"));
             }
         }
         if let Some(hint) = &self.hint {

@@ -95,10 +95,11 @@ pub struct Finding {
     pub remedy: &'static str,
 }
 
+/// Everything but the remedy, which is the same for all findings of a rule.
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Finding { gate, rule, path, message, remedy, .. } = self;
-        write!(f, "{path}: {message} ({gate}/{rule}); {remedy}")
+        let Finding { gate, rule, path, message, .. } = self;
+        write!(f, "{path}: {message} ({gate}/{rule})")
     }
 }
 

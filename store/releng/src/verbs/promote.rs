@@ -15,7 +15,7 @@ use super::moves::{Destination, Move, Moves, ref_name};
 use super::stage::{described, in_repodata, is_repodata, merge_name};
 use crate::config::{Environment, Percent};
 use crate::error::{Error, Result};
-use crate::gates::{self, GateReport, RefGates, Shared, Subject, Verdict};
+use crate::gates::{self, Finding, GateReport, RefGates, Shared, Subject, Verdict};
 use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
 use crate::repos::Inputs;
@@ -201,7 +201,8 @@ fn add_refusals(report: &mut Report) {
         let all: u64 = one.gates.iter().map(|gate| gate.failures).sum();
         let named = one.failures().take(NAMED);
         let before = report.refusals.len();
-        report.refusals.extend(named.map(|finding| format!("{}: {finding}", one.name)));
+        let told = |finding: &Finding| format!("{}: {finding}; {}", one.name, finding.remedy);
+        report.refusals.extend(named.map(told));
         let more = all - (report.refusals.len() - before) as u64;
         if more > 0 {
             report.refusals.push(format!("{}: and {more} more findings", one.name));
