@@ -31,6 +31,7 @@ mod verify;
 pub(crate) mod tests;
 
 use scratch::Scratch;
+pub(crate) use tree::PLANNED;
 pub use tree::{RepoSignature, Signed, TreeSigner, examine};
 use verify::MAX_SIGNATURE;
 pub use verify::{Verdict, Verifier};

@@ -57,8 +57,7 @@ pub(super) static CONTENT: Rule = Rule::failure(
     "content",
     "run cairn fsck --full; cairn ingest --reread of a compose that has it puts it back",
 );
-// A warning until promotions that keep older packages write metadata for them.
-pub(super) static UNLISTED: Rule = Rule::warning("unlisted", REGENERATE);
+pub(super) static UNLISTED: Rule = Rule::failure("unlisted", REGENERATE);
 pub(super) static LEFTOVER: Rule =
     Rule::warning("leftover", "remove it; clients never ask for it, and mirrors carry it");
 

@@ -777,4 +777,11 @@ fn signatures_are_demanded_of_every_repo() {
     let root = put(&draft, &root, "a/repodata/repomd.xml.asc", Entry::File(lost(100)));
     let found = all(world.judge(&draft, None, root, Mode::Apply));
     assert!(rules_of(&found).contains("signature-content"), "{found:#?}");
+
+    // What a plan puts where a signature will be made is good in a plan, and only there.
+    files.insert("a/repodata/repomd.xml.asc".into(), crate::signing::PLANNED.to_vec());
+    let root = world.tree(&draft, &files);
+    assert_eq!(all(world.judge(&draft, None, root, Mode::DryRun)), []);
+    let found = all(world.judge(&draft, None, root, Mode::Apply));
+    assert_found("planned", &found, &["signature-bad"], "a/repodata/repomd.xml.asc");
 }

@@ -25,7 +25,7 @@ const MAX_REPOMD: u64 = 4 << 20;
 /// Signatures are for everybody to read.
 const MODE: u32 = 0o644;
 /// Stands for a signature in a plan, where none is made; no signature looks like it.
-const PLANNED: &[u8] = b"a signature that is not made yet\n";
+pub(crate) const PLANNED: &[u8] = b"a signature that is not made yet\n";
 
 /// A repo of a tree and what is known of its signature.
 #[derive(Clone, Debug)]
