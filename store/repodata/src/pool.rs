@@ -14,8 +14,9 @@ const BLOCK: usize = 64 << 10;
 /// The fastest level that has a ratio worth the trouble: four to one for metadata.
 const LEVEL: i32 = 1;
 
-/// How many unpacked blocks a reader keeps. Lists are in nearly the same order.
-const CACHED: usize = 16;
+/// How much a reader keeps unpacked, in bytes, beside the block that it reads: lists are in nearly
+/// the same order.
+const CACHED: usize = 16 * BLOCK;
 
 /// Texts in the order that they came in.
 #[derive(Debug, Clone, Default)]
@@ -87,9 +88,13 @@ impl Reader<'_> {
             Some(0) => {}
             Some(at) => self.cached.swap(0, at),
             None => {
-                self.cached.truncate(CACHED - 1);
                 let room = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten();
                 let room = room.and_then(|size| usize::try_from(size).ok()).unwrap_or(BLOCK);
+                // Blocks of one huge text must not add up.
+                let unpacked = |(_, block): &(usize, Vec<u8>)| block.len();
+                while self.cached.iter().map(unpacked).sum::<usize>() > CACHED {
+                    self.cached.pop_back();
+                }
                 self.cached.push_front((block, zstd::bulk::decompress(packed, room)?));
             }
         }
@@ -103,7 +108,11 @@ mod tests {
 
     #[test]
     fn texts_of_any_size_come_back_in_any_order() {
-        let text = |n: usize| format!("<package {n}>").repeat(n * n % 977 + n / 250).into_bytes();
+        let huge = vec![7; 2 * CACHED];
+        let text = |n: usize| match n {
+            1000 => huge.clone(),
+            n => format!("<package {n}>").repeat(n * n % 977 + n / 250).into_bytes(),
+        };
         let mut pool = Pool::default();
         let mut places: Vec<(usize, Place)> = Vec::new();
         for n in 0..1000 {
@@ -111,8 +120,9 @@ mod tests {
             let (a, b) = text.split_at(text.len() / 3);
             places.push((n, pool.push(&[a, b]).unwrap()));
         }
-        let huge = vec![7; 3 * BLOCK];
         let place = pool.push(&[&huge]).unwrap();
+        places.push((1000, place));
+        places.push((1000, pool.push(&[&huge]).unwrap()));
         assert!(pool.blocks.len() > 50 && pool.open.capacity() <= 2 * BLOCK);
         let last = pool.push(&[b"last"]).unwrap();
         let mut reader = pool.reader();
@@ -125,7 +135,8 @@ mod tests {
         for (n, place) in places {
             assert_eq!(place.size(), text(n).len());
             assert!(reader.get(place).unwrap() == text(n), "{n}");
-            assert!(reader.cached.len() <= CACHED);
+            let cached = reader.cached.iter().map(|(_, block)| block.len()).sum::<usize>();
+            assert!(cached < 4 * CACHED, "never two huge ones: {cached}");
         }
     }
 }

@@ -302,6 +302,22 @@ fn unknown_records_are_carried_with_their_bytes() {
     assert_eq!(error, "repomd.xml: custom_db: file name \"repomd.xml\" is not a plain word");
 }
 
+#[test]
+fn other_forms_of_what_is_made_are_refused() {
+    for (kind, content) in [("group_gz", "group"), ("updateinfo_zck", "updateinfo")] {
+        let bytes = b"what was before".to_vec();
+        let record = repomd::Record::describe(kind, "repodata/old", &bytes, None);
+        let mut builder = RepodataBuilder::new(Options::default());
+        builder.carry(&record, bytes).unwrap();
+        assert!(builder.clone().finish().is_ok(), "nothing is made anew");
+        let error = builder.extra(content, COMPS.to_vec()).unwrap().clone().finish().unwrap_err();
+        let want = format!(
+            "repomd.xml: {kind}: another form of {content}, which is made anew: leave it out"
+        );
+        assert_eq!(error.to_string(), want);
+    }
+}
+
 /// A repository's three lists as text.
 #[derive(Clone)]
 struct Texts([String; 3]);

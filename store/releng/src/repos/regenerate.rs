@@ -276,7 +276,9 @@ impl Maker<'_> {
         let mut carried = BTreeMap::new();
         for known in all {
             for record in &known.repomd.records {
-                if !is_made(&record.kind) && !repomd::describes_packages(&record.kind) {
+                // Other forms of what is made, such as `group_gz`, say what was before.
+                let content = repomd::content_of(&record.kind);
+                if !is_made(content) && !repomd::describes_packages(&record.kind) {
                     carried.insert(record.kind.as_str(), (record, known));
                 }
             }

@@ -186,7 +186,8 @@ impl RepodataBuilder {
     }
 
     /// Adds a record of another repository with its file, both as they are. What
-    /// [`repomd::describes_packages`] would be out of date here: leave it out.
+    /// [`repomd::describes_packages`] would be out of date here, and so would another form
+    /// ([`repomd::content_of`]) of what is added as content: leave both out.
     ///
     /// # Errors
     ///
@@ -228,10 +229,12 @@ impl RepodataBuilder {
     ///
     /// # Errors
     ///
-    /// Two packages with one id, and encoders that cannot be set up.
+    /// Two packages with one id, carried records that are other forms of what is made, and encoders
+    /// that cannot be set up.
     pub fn finish(self) -> Result<Vec<RepodataFile>> {
         let RepodataBuilder { options, packages, pools, extras } = self;
         refuse_duplicates(&packages)?;
+        refuse_other_forms(&extras)?;
         let (mut primary, mut filelists, mut other) = (Vec::new(), Vec::new(), Vec::new());
         for elements in packages.into_values() {
             primary.push(elements.primary);
@@ -285,6 +288,18 @@ fn refuse_duplicates(packages: &BTreeMap<String, Elements>) -> Result<()> {
         if let Some(other) = seen.insert(&elements.pkgid, href) {
             let reason = format!("the same package is at {other}");
             return Err(Error::record(FILE, href, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Another form of what is made here, such as `group_gz`, would say what was before.
+fn refuse_other_forms(extras: &BTreeMap<String, Extra>) -> Result<()> {
+    for kind in extras.keys() {
+        let content = repomd::content_of(kind);
+        if content != kind && matches!(extras.get(content), Some(Extra::Plain(_))) {
+            let reason = format!("another form of {content}, which is made anew: leave it out");
+            return Err(Error::record(FILE, kind, reason));
         }
     }
     Ok(())
