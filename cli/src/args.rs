@@ -111,6 +111,9 @@ pub enum Command {
     Ingest(IngestArgs),
     /// Put ingested composes into a release's staging view.
     Stage(StageArgs),
+    /// Add advisories to what is staged.
+    #[command(subcommand)]
+    Errata(ErrataCommand),
     /// Sign what is unsigned or stale in a release's staging view.
     Sign(SignArgs),
     /// Make what is staged production, then write the mirror lists.
@@ -193,6 +196,34 @@ pub struct StageArgs {
     /// Staging becomes exactly the composes.
     #[arg(long)]
     pub delete: bool,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+/// What can be done with advisories.
+#[derive(Debug, Subcommand)]
+pub enum ErrataCommand {
+    /// Add the advisories of a file or a directory to what is staged.
+    Apply(ErrataArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+FROM is one updateinfo.xml, whose advisories go to every repository of the release that has a
+package of a name and architecture that they fix, in any version; or a directory with files
+ARCH/REPO-updateinfo.xml, each of which goes to REPO/ARCH/os. Files may be compressed with gzip,
+xz, zstd or bzip2. Of two advisories with one id the one that was changed last stays. Package
+lists keep their bytes; what changed is signed where the configuration says how.
+
+Examples:
+  cairn errata apply 9 --from updateinfo.xml.gz -n
+  cairn errata apply 9 --from /mnt/compose/9_metadata -m 'advisories of the week'")]
+pub struct ErrataArgs {
+    /// The release: 9, 9-beta, 9-lookahead.
+    pub release: String,
+    /// The file or directory with the advisories.
+    #[arg(long, value_name = "FROM")]
+    pub from: PathBuf,
     #[command(flatten)]
     pub reason: Reason,
 }

@@ -18,7 +18,7 @@ use cairn_releng::config::{Config, parse_duration};
 use cairn_releng::report::Mode;
 use cairn_store::store::Session;
 
-use crate::args::{Cli, Command, Global, Reason};
+use crate::args::{Cli, Command, ErrataCommand, Global, Reason};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -78,6 +78,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Init(args) => init::run(&context, args),
         Command::Ingest(args) => release::ingest(&context, args),
         Command::Stage(args) => release::stage(&context, args),
+        Command::Errata(ErrataCommand::Apply(args)) => release::errata(&context, args),
         Command::Sign(args) => release::sign(&context, args),
         Command::Promote(args) => release::promote(&context, args),
         Command::Rollback(args) => release::rollback(&context, args),

@@ -291,3 +291,130 @@ fn production_keeps_what_staging_lacks_and_describes_it() {
     world.cairn(["rollback", "production/9.7"]).ok();
     treecmp::assert_equal(&first.join("compose"), &real(&world.production(PRODUCTION)));
 }
+
+/// An `updateinfo.xml` of advisories: id, when it was changed, and the package that it fixes.
+fn updateinfo(list: &[(&str, &str, &str)]) -> String {
+    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<updates>\n".to_owned();
+    for (id, updated, nevra) in list {
+        let (name, rest) = nevra.split_once('/').unwrap();
+        let (evr, arch) = rest.rsplit_once('.').unwrap();
+        let (version, release) = evr.split_once('-').unwrap();
+        text += &format!(
+            "<update from=\"a@b\" status=\"final\" type=\"security\" version=\"2\"><id>{id}</id>\
+             <title>It\'s &lt;urgent&gt;: {name}</title><issued date=\"2025-11-01 00:00:00\"/>\
+             <updated date=\"{updated}\"/><severity>Critical</severity><pkglist><collection>\
+             <package name=\"{name}\" version=\"{version}\" release=\"{release}\" epoch=\"0\" \
+             arch=\"{arch}\"><filename>{name}-{evr}.{arch}.rpm</filename></package></collection>\
+             </pkglist></update>\n"
+        );
+    }
+    text + "</updates>\n"
+}
+
+#[test]
+fn advisories_are_added_to_the_repos_that_have_their_packages() {
+    let world = world();
+    world.cairn(["init"]).ok();
+    publish(&world, &world.first());
+    let staging = world.staging(STAGING);
+    let before = contents(&staging);
+    let old = repos(&staging)[Path::new(BASEOS)].advisories();
+    let given = tempfile::tempdir().unwrap();
+    let file = given.path().join("updateinfo.xml");
+    let list = [
+        ("RLSA-2026:0001", "2026-01-01 00:00:00", "bash/5.1.8-9.el9.x86_64"),
+        ("RLSA-2026:0002", "2026-01-01 00:00:00", "bash/5.1.8-1.el9.x86_64"),
+        ("RLSA-2026:0003", "2026-01-01 00:00:00", "nowhere/1-1.el9.x86_64"),
+    ];
+    fs::write(&file, updateinfo(&list)).unwrap();
+    let apply = ["errata", "apply", "9", "--from", file.to_str().unwrap()];
+    let plan = world.json([&apply[..], &["-n"]].concat());
+    assert!(plan["operation"].is_null() && contents(&staging) == before);
+    let report = world.json([&apply[..], &["-m", "of today"]].concat());
+    assert_eq!(plan["errata"], report["errata"]);
+    let errata = &report["errata"];
+    assert_eq!(errata["given"], 3);
+    assert_eq!(errata["added"], serde_json::json!(["RLSA-2026:0001", "RLSA-2026:0002"]));
+    assert_eq!(errata["absent"], serde_json::json!(["RLSA-2026:0002"]));
+    assert_eq!(errata["unplaced"], serde_json::json!(["RLSA-2026:0003"]));
+
+    // Only that repo, and in it only the advisories and the file that lists them.
+    let after = repos(&staging);
+    after.values().for_each(Repo::assert_true);
+    let mut all = old.clone();
+    all.extend(["RLSA-2026:0001", "RLSA-2026:0002"].map(str::to_owned));
+    assert_eq!(after[Path::new(BASEOS)].advisories(), all);
+    let changed: Vec<_> = contents(&staging)
+        .into_iter()
+        .filter(|(path, node)| before.get(path) != Some(node))
+        .map(|(path, _)| path.to_str().unwrap().to_owned())
+        .collect();
+    let expected = [after[Path::new(BASEOS)].repomd.record("updateinfo").unwrap().href.as_str()];
+    let kept = |path: &String| {
+        path.ends_with("/repodata/repomd.xml") || expected.iter().any(|e| path.ends_with(e))
+    };
+    let repo = |path: &String| path.starts_with(BASEOS);
+    assert!(changed.iter().all(|path| repo(path) && kept(path)), "{changed:?}");
+
+    // The same again is nothing; an older state of an advisory does not come back.
+    assert!(world.json(apply)["operation"].is_null());
+    let older = [("RLSA-2026:0001", "2025-12-01 00:00:00", "bash/5.1.8-9.el9.x86_64")];
+    fs::write(&file, updateinfo(&older)).unwrap();
+    assert!(world.json(apply)["operation"].is_null());
+    let newer = [("RLSA-2026:0001", "2026-02-01 00:00:00", "bash/5.1.8-9.el9.x86_64")];
+    fs::write(&file, updateinfo(&newer)).unwrap();
+    let report = world.json(apply);
+    assert_eq!(report["errata"]["updated"], serde_json::json!(["RLSA-2026:0001"]));
+
+    // A directory says which repo; a compose that is staged later keeps what was added.
+    let dir = given.path().join("x86_64");
+    fs::create_dir(&dir).unwrap();
+    fs::remove_file(&file).unwrap();
+    let other = [("RLBA-2026:0009", "2026-02-01 00:00:00", "any/1-1.el9.x86_64")];
+    fs::write(dir.join("AppStream-updateinfo.xml"), updateinfo(&other)).unwrap();
+    let from = ["errata", "apply", "9", "--from", given.path().to_str().unwrap()];
+    world.cairn(from).ok();
+    assert!(repos(&staging)[Path::new(APPSTREAM)].advisories().contains("RLBA-2026:0009"));
+    world.cairn(["ingest", world.second().dir.to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky"]).ok();
+    let last = repos(&staging);
+    last.values().for_each(Repo::assert_true);
+    assert!(last[Path::new(APPSTREAM)].advisories().contains("RLBA-2026:0009"));
+    assert!(last[Path::new(BASEOS)].advisories().is_superset(&all));
+}
+
+#[test]
+fn files_that_are_no_advisories_are_named_and_nothing_happens() {
+    let world = world();
+    world.cairn(["init"]).ok();
+    let given = tempfile::tempdir().unwrap();
+    let file = given.path().join("updateinfo.xml");
+    let apply = ["errata", "apply", "9", "--from", file.to_str().unwrap()];
+    fs::write(&file, updateinfo(&[])).unwrap();
+    let run = world.cairn(apply).exits(1);
+    assert!(run.err().contains("staging/9.7-RC2"), "{}", run.report());
+    publish(&world, &world.first());
+    let before = contents(&world.staging(STAGING));
+    let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><updates>&a;</updates>";
+    for (text, word) in [
+        ("", "updateinfo.xml"),
+        ("<updates><update><title>no id</title></update></updates>", "id"),
+        ("<updates>", "updateinfo.xml"),
+        (bomb, "document type"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let run = world.cairn(apply).exits(1);
+        assert!(run.err().contains(word), "{}", run.report());
+    }
+    fs::remove_file(&file).unwrap();
+    let run = world.cairn(apply).exits(1);
+    assert!(run.err().contains("updateinfo.xml"), "{}", run.report());
+    let from = ["errata", "apply", "9", "--from", given.path().to_str().unwrap()];
+    let run = world.cairn(from).exits(1);
+    assert!(run.err().contains("ARCH/REPO-updateinfo.xml"), "{}", run.report());
+    fs::create_dir(given.path().join("x86_64")).unwrap();
+    fs::write(given.path().join("x86_64/BaseOs-updateinfo.xml"), updateinfo(&[])).unwrap();
+    let run = world.cairn(from).exits(1);
+    assert!(run.err().contains("there is no repo BaseOs/x86_64/os"), "{}", run.report());
+    assert!(contents(&world.staging(STAGING)) == before);
+}

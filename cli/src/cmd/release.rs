@@ -8,7 +8,7 @@ use cairn_store::ingest::{How, Placement, Recognise};
 use super::report::render;
 use super::{Context, Exit};
 use crate::args::{
-    IngestArgs, ListsArgs, PromoteArgs, PublishArgs, RollbackArgs, SignArgs, StageArgs,
+    ErrataArgs, IngestArgs, ListsArgs, PromoteArgs, PublishArgs, RollbackArgs, SignArgs, StageArgs,
 };
 use crate::failure::Failure;
 
@@ -43,6 +43,13 @@ pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
 pub fn sign(context: &Context<'_>, args: &SignArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
     render(context, &verbs::sign(&site, &args.release, context.mode(), &context.progress)?)
+}
+
+/// `cairn errata apply`.
+pub fn errata(context: &Context<'_>, args: &ErrataArgs) -> Exit {
+    let site = context.site(Some(&args.reason))?;
+    let (mode, progress) = (context.mode(), &context.progress);
+    render(context, &verbs::errata(&site, &args.release, &args.from, mode, progress)?)
 }
 
 /// `cairn promote`.

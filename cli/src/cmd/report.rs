@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use cairn_releng::gates::{RefGates, Severity, Verdict};
 use cairn_releng::report::{RefPlan, Report, ViewReport};
 use cairn_releng::repos::RepoReport;
+use cairn_releng::verbs::ErrataReport;
 use cairn_store::diff::Changed;
 use cairn_store::publish::Source;
 
@@ -18,6 +19,8 @@ const PATHS: usize = 20;
 const REPOS: usize = 20;
 /// How many warnings of gates are listed without `-v`.
 const WARNINGS: usize = 5;
+/// How many advisories of a kind are named without `-v`.
+const ADVISORIES: usize = 5;
 /// How many hex digits of an id people see.
 const SHORT: usize = 12;
 
@@ -87,6 +90,9 @@ fn text(output: &Output, report: &Report) -> String {
         }
     }
     text += &repos_text(output, &report.repos);
+    if let Some(errata) = &report.errata {
+        text += &errata_text(output, errata);
+    }
     for view in &report.views {
         let _ = writeln!(text, "  view   {}", view_text(output, view, report.dry_run));
     }
@@ -133,10 +139,7 @@ fn repos_text(output: &Output, repos: &[RepoReport]) -> String {
                 .push(format!("{} read from the RPM", crate::output::thousands(repo.fresh as u64)));
         }
         if repo.advisories > 0 {
-            parts.push(match repo.advisories as u64 {
-                1 => "1 advisory".to_owned(),
-                more => format!("{} advisories", crate::output::thousands(more)),
-            });
+            parts.push(advisories(repo.advisories));
         }
         let _ = writeln!(text, "  repo   {}  {}", repo.path, parts.join(", "));
     }
@@ -172,6 +175,28 @@ fn gates_text(output: &Output, one: &RefGates) -> String {
     text
 }
 
+/// Says what became of advisories.
+fn errata_text(output: &Output, errata: &ErrataReport) -> String {
+    let rows = [
+        ("added", &errata.added),
+        ("updated", &errata.updated),
+        ("without a package here", &errata.absent),
+        ("left out, no repo has a package of that name", &errata.unplaced),
+    ];
+    let mut text = format!("  errata  {} given\n", advisories(errata.given));
+    for (what, ids) in rows {
+        if ids.is_empty() {
+            continue;
+        }
+        let limit = if output.verbose > 0 { usize::MAX } else { ADVISORIES };
+        let shown: Vec<&str> = ids.iter().take(limit).map(String::as_str).collect();
+        let more = ids.len() - shown.len();
+        let and = if more > 0 { format!(" and {more} more (-v lists all)") } else { String::new() };
+        let _ = writeln!(text, "    {} {what}: {}{and}", ids.len(), shown.join(", "));
+    }
+    text
+}
+
 /// A gate's verdict for people.
 pub fn verdict(output: &Output, verdict: Verdict) -> String {
     let name = verdict.as_str();
@@ -179,6 +204,13 @@ pub fn verdict(output: &Output, verdict: Verdict) -> String {
         Verdict::Passed => output.good(name),
         Verdict::Failed => output.bad(name),
         Verdict::Skipped | Verdict::Unavailable => output.warn(name),
+    }
+}
+
+fn advisories(number: usize) -> String {
+    match number {
+        1 => "1 advisory".to_owned(),
+        more => format!("{} advisories", crate::output::thousands(more as u64)),
     }
 }
 

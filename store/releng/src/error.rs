@@ -110,7 +110,7 @@ pub enum Error {
     Input {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it; may begin with its name.
+        /// What is wrong with it.
         reason: String,
     },
     /// RPM metadata that cannot be read.
@@ -121,6 +121,15 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+impl Error {
+    /// Says why a file beside the composes cannot be used; the cause may name it.
+    pub(crate) fn input(path: impl Into<PathBuf>, cause: &dyn std::error::Error) -> Self {
+        let (path, text) = (path.into(), told(cause));
+        let reason = text.strip_prefix(&format!("{}: ", display(&path))).unwrap_or(&text);
+        Error::Input { reason: reason.to_owned(), path }
+    }
 }
 
 impl From<SigningError> for Error {

@@ -11,6 +11,7 @@ use crate::audit::PackagesDiff;
 use crate::gates::RefGates;
 use crate::lists::ListReport;
 use crate::repos::RepoReport;
+use crate::verbs::ErrataReport;
 
 /// Whether a verb acts or only says what it would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,6 +156,9 @@ pub struct Report {
     /// What the gates say, ref by ref; only of a promotion that changes something.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<RefGates>,
+    /// What became of advisories, for errata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errata: Option<ErrataReport>,
     /// What else the operator should know, as sentences.
     pub notes: Vec<String>,
     /// Views that could not even be looked at; the next run tries again.

@@ -11,6 +11,7 @@ use cairn_store::path::RelPath;
 use cairn_store::tree::{DirEntry, Entry, FileEntry, Nodes};
 
 pub use inputs::{ComposeInput, Inputs};
+pub use known::{RepoPackages, repo_packages};
 pub use regenerate::{Regenerated, RepoReport, regenerate};
 
 use crate::audit::repos::REPODATA;

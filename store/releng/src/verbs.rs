@@ -1,10 +1,11 @@
-//! The release verbs: ingest, stage, sign, check, promote, rollback, publish.
+//! The release verbs: ingest, stage, errata, sign, check, promote, rollback, publish.
 //!
 //! Each computes the tree that a ref shall name, and hands the moves to one procedure that plans
 //! or carries them out: prepare every view, append the operation, swap, write the lists. That
 //! order is what makes a promotion all or nothing.
 
 mod check;
+mod errata;
 mod ingest;
 mod lists;
 mod moves;
@@ -15,6 +16,7 @@ mod sign;
 mod stage;
 
 pub use check::{Checked, check};
+pub use errata::{ErrataReport, errata};
 pub use ingest::{IngestOptions, ingest};
 pub use lists::lists;
 pub use promote::{PromoteOptions, promote};
@@ -26,7 +28,7 @@ pub use stage::{StageOptions, stage};
 /// Whether what the new side lacks stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Merge {
-    /// What the new side lacks stays; a `repodata` directory is the new side's whole.
+    /// What the new side lacks stays, and repodata is made that describes both.
     #[default]
     Keep,
     /// The result is exactly the new side.

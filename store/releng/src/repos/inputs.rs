@@ -10,7 +10,7 @@ use cairn_store::fs::{Dir, Kind};
 use cairn_store::path::RelPath;
 use cairn_store::tree::DirEntry;
 
-use crate::error::{Error, Result, told};
+use crate::error::{Error, Result};
 use crate::names::ReleaseView;
 
 /// Largest comps or modules file in bytes. Real ones have a megabyte.
@@ -72,7 +72,8 @@ impl Inputs<'_> {
             let dir = compose.dir.as_deref();
             let path = self.release.comps_path(&compose.short, dir, arch, repo)?;
             if let Some((bytes, time)) = read(Path::new(&path))? {
-                comps::read(&path, bytes.as_slice()).map_err(|error| unusable(&path, &error))?;
+                comps::read(&path, bytes.as_slice())
+                    .map_err(|error| Error::input(&path, &error))?;
                 external.group = Some(bytes);
                 external.newest = external.newest.max(Some(time));
                 break;
@@ -83,7 +84,7 @@ impl Inputs<'_> {
             let path = self.release.modules_path(&compose.short, dir, arch, repo)?;
             if let Some((bytes, time)) = read(Path::new(&path))? {
                 let documents =
-                    modules::read(&path, &bytes).map_err(|error| unusable(&path, &error))?;
+                    modules::read(&path, &bytes).map_err(|error| Error::input(&path, &error))?;
                 external.modules = modules::merge(external.modules, documents);
                 external.newest = external.newest.max(Some(time));
             }
@@ -115,8 +116,4 @@ fn read(path: &Path) -> Result<Option<(Vec<u8>, i64)>> {
         return Err(Error::Input { path: path.to_owned(), reason });
     }
     Ok(Some((dir.read(name)?, stat.mtime.secs)))
-}
-
-fn unusable(path: &str, error: &dyn std::error::Error) -> Error {
-    Error::Input { path: path.into(), reason: told(error) }
 }

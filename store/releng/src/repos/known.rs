@@ -1,14 +1,17 @@
 //! Metadata that exists: believed only as far as its checksums hold.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Read};
 
 use cairn_repodata::codec::{self, Decoder, Limits};
-use cairn_repodata::repomd::{Record, Repomd};
-use cairn_repodata::{ChecksumType, merge, modules, updateinfo};
+use cairn_repodata::header::FileFacts;
+use cairn_repodata::repomd::{self, Record, Repomd};
+use cairn_repodata::write::Compression;
+use cairn_repodata::{Checksum, ChecksumType, Nevra, merge, modules, primary, updateinfo};
 use cairn_store::id::hex;
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
-use cairn_store::tree::{DirEntry, Draft};
+use cairn_store::tree::{DirEntry, Draft, Entry};
 
 use crate::audit::content::{Located, locate, read_record, read_repomd};
 use crate::audit::repos::{Repo, repo_at};
@@ -44,6 +47,65 @@ impl Known {
         let source = |file: &_, path: &_| reader.open(file, path);
         let repomd = read_repomd(&source, path, &repo).map_err(|error| wrong(path, &error))?;
         Ok(Some(Known { path: path.clone(), repo, repomd }))
+    }
+
+    /// As [`Known::read`], and makes sure that every record is what it is declared to be.
+    pub fn whole(reader: &Reader<'_>, path: &RelPath, dir: &DirEntry) -> Result<Option<Known>> {
+        let Some(known) = Known::read(reader, path, dir)? else { return Ok(None) };
+        for record in &known.repomd.records {
+            known.verified(reader, record)?;
+        }
+        Ok(Some(known))
+    }
+
+    /// Returns whether the package lists are compressed so and `primary` lists exactly this set.
+    pub fn lists_exactly(
+        &self,
+        reader: &Reader<'_>,
+        set: &[FileFacts],
+        compression: Compression,
+    ) -> Result<bool> {
+        let suffix = format!(".xml{}", compression.suffix());
+        let packed = |kind| {
+            self.repomd.record(kind).is_some_and(|record| {
+                let name = record.href.strip_prefix("repodata/");
+                name.is_some_and(|name| name.ends_with(&suffix) && !name.contains('/'))
+            })
+        };
+        if !["primary", "filelists", "other"].into_iter().all(packed) {
+            return Ok(false);
+        }
+        let mut wanted: HashMap<&str, &FileFacts> =
+            set.iter().map(|facts| (facts.href.as_str(), facts)).collect();
+        let mut exact = true;
+        let (path, list) = self.open(reader, "primary")?;
+        primary::read(&path.to_string(), list, &mut |package: primary::Package| {
+            exact &= wanted.remove(package.href.as_str()).is_some_and(|facts| {
+                facts.size == package.package_size
+                    && package.base.is_none()
+                    && package.pkgid == Checksum::from_sha256(facts.sha256)
+            });
+            Ok::<_, cairn_repodata::Error>(())
+        })
+        .map_err(|error| wrong(&self.path, &error))?;
+        Ok(exact && wanted.is_empty())
+    }
+
+    /// Returns the records of the package lists, with what says the same in other forms, and
+    /// their files.
+    #[expect(clippy::type_complexity, reason = "records for repomd.xml, entries for its directory")]
+    pub fn lists(&self, reader: &Reader<'_>) -> Result<(Vec<Record>, Vec<(Box<[u8]>, Entry)>)> {
+        let (mut records, mut files) = (Vec::new(), Vec::new());
+        for record in &self.repomd.records {
+            let is_list = ["primary", "filelists", "other"].contains(&record.kind.as_str());
+            let beside = record.href.strip_prefix("repodata/").is_some_and(|n| !n.contains('/'));
+            if is_list || (beside && repomd::describes_packages(&record.kind)) {
+                let Located { path, file } = self.verified(reader, record)?;
+                files.push((path.file_name().into(), Entry::File(file)));
+                records.push(record.clone());
+            }
+        }
+        Ok((records, files))
     }
 
     /// Returns the directory that holds the metadata.
@@ -164,6 +226,51 @@ impl Known {
         }
         Ok(located)
     }
+}
+
+/// What a repo has, as far as advisories care.
+pub struct RepoPackages {
+    nevras: HashSet<Nevra>,
+    /// Name and architecture.
+    names: HashSet<(String, String)>,
+    /// The advisories that it has, by id.
+    pub advisories: HashMap<String, updateinfo::Advisory>,
+}
+
+impl RepoPackages {
+    /// Returns whether a package that an advisory fixes is here, in any version.
+    pub fn has_any(&self, advisory: &updateinfo::Advisory) -> bool {
+        let key = |nevra: &Nevra| (nevra.name.clone(), nevra.arch.clone());
+        advisory.packages.iter().any(|package| self.names.contains(&key(&package.nevra)))
+    }
+
+    /// Returns whether a package that an advisory names is here, in that version.
+    pub fn has_some_of(&self, advisory: &updateinfo::Advisory) -> bool {
+        advisory.packages.iter().any(|package| self.nevras.contains(&package.nevra))
+    }
+}
+
+/// Reads what the repo at `dir` has; nothing if it is no repo.
+pub fn repo_packages(
+    site: &Site,
+    draft: &Draft<'_>,
+    path: &RelPath,
+    dir: &DirEntry,
+    mode: Mode,
+    observer: &dyn Observer,
+) -> Result<Option<RepoPackages>> {
+    let reader = Reader { site, draft, mode, observer };
+    let Some(known) = Known::read(&reader, path, dir)? else { return Ok(None) };
+    let (mut nevras, mut names) = (HashSet::new(), HashSet::new());
+    let (file, list) = known.open(&reader, "primary")?;
+    primary::read(&file.to_string(), list, &mut |package: primary::Package| {
+        names.insert((package.nevra.name.clone(), package.nevra.arch.clone()));
+        nevras.insert(package.nevra);
+        Ok::<_, cairn_repodata::Error>(())
+    })
+    .map_err(|error| wrong(path, &error))?;
+    let advisories = known.advisories(&reader)?.into_iter().map(|a| (a.id.clone(), a)).collect();
+    Ok(Some(RepoPackages { nevras, names, advisories }))
 }
 
 impl Reader<'_> {

@@ -192,7 +192,7 @@ impl Maker<'_> {
             Some(Entry::Dir(old)) => Some(old),
             Some(Entry::File(_) | Entry::Symlink(_)) | None => None,
         };
-        let before = match old.map(|old| Known::read(reader, path, &old)).transpose() {
+        let before = match old.map(|old| Known::whole(reader, path, &old)).transpose() {
             Ok(known) => known.flatten(),
             // What is replaced may be broken: that is how it gets mended.
             Err(error @ Error::Repodata { .. }) => {
@@ -320,6 +320,42 @@ impl Maker<'_> {
         })
     }
 
+    /// Returns what a repo's lists are to describe, and the RPMs by location.
+    fn package_set<'r>(
+        &self,
+        path: &RelPath,
+        rpms: &'r [Rpm],
+        notes: &mut Vec<String>,
+    ) -> Result<(Vec<FileFacts>, HashMap<String, &'r Rpm>)> {
+        let reader = self.reader;
+        let located: Vec<_> =
+            rpms.iter().map(|rpm| (path.join_path(&rpm.href), rpm.file)).collect();
+        let sums = reader.site.sha256(reader.draft, &located, reader.mode, reader.observer)?;
+        let mut by_href = HashMap::with_capacity(rpms.len());
+        let mut seen: HashMap<[u8; 32], &Rpm> = HashMap::with_capacity(rpms.len());
+        let mut set = Vec::with_capacity(rpms.len());
+        for rpm in rpms {
+            let sha256 = sums[&rpm.file.object];
+            // Clients know a package by its checksum: it is listed where it comes first.
+            if let Some(twin) = seen.get(&sha256) {
+                notes.push(format!(
+                    "{path}: {} is the same package as {}, which the metadata lists.",
+                    rpm.href, twin.href
+                ));
+                continue;
+            }
+            seen.insert(sha256, rpm);
+            let Some(href) = rpm.href.to_str() else {
+                let reason = "metadata cannot list a name that is not UTF-8".to_owned();
+                return Err(Error::Repodata { path: path.join_path(&rpm.href), reason });
+            };
+            by_href.insert(href.to_owned(), rpm);
+            let (size, mtime) = (rpm.file.size, rpm.file.mtime.secs);
+            set.push(FileFacts { href: href.to_owned(), size, mtime, sha256 });
+        }
+        Ok((set, by_href))
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the parts of one repo, used once")]
     fn write<'k>(
         &self,
@@ -332,34 +368,19 @@ impl Maker<'_> {
         mut notes: Vec<String>,
     ) -> Result<Made> {
         let reader = self.reader;
-        let located: Vec<_> =
-            rpms.iter().map(|rpm| (path.join_path(&rpm.href), rpm.file)).collect();
-        let sums = reader.site.sha256(reader.draft, &located, reader.mode, reader.observer)?;
-        let mut by_href: HashMap<String, &Rpm> = HashMap::with_capacity(rpms.len());
-        let mut seen: HashMap<[u8; 32], &Rpm> = HashMap::with_capacity(rpms.len());
-        let mut set = Vec::with_capacity(rpms.len());
-        for rpm in rpms {
-            let sha256 = sums[&rpm.file.object];
-            // Clients know a package by its checksum: it is listed where it comes first.
-            if let Some(twin) = seen.insert(sha256, rpm) {
-                seen.insert(sha256, twin);
-                notes.push(format!(
-                    "{path}: {} is the same package as {}, which the metadata lists.",
-                    rpm.href, twin.href
-                ));
-                continue;
-            }
-            let Some(href) = rpm.href.to_str() else {
-                let reason = "metadata cannot list a name that is not UTF-8".to_owned();
-                return Err(Error::Repodata { path: path.join_path(&rpm.href), reason });
-            };
-            by_href.insert(href.to_owned(), rpm);
-            let (size, mtime) = (rpm.file.size, rpm.file.mtime.secs);
-            set.push(FileFacts { href: href.to_owned(), size, mtime, sha256 });
-        }
         let bad = |error: cairn_repodata::Error| wrong(path, &error);
+        let (set, by_href) = self.package_set(path, rpms, &mut notes)?;
         let count = set.len();
-        let mut merge = Merge::new(set).map_err(bad)?;
+        let known: Vec<&Known> = known.collect();
+        let mut kept = None;
+        for known in &known {
+            if known.lists_exactly(reader, &set, options.compression)? {
+                kept = Some(*known);
+                break;
+            }
+        }
+        // Lists that are true as they are stay: mirrors need not fetch them again.
+        let mut merge = Merge::new(if kept.is_some() { Vec::new() } else { set }).map_err(bad)?;
         for known in known {
             if !merge.unknown().is_empty() {
                 known.load(reader, &mut merge)?;
@@ -388,6 +409,12 @@ impl Maker<'_> {
             builder.package(package).map_err(bad)?;
         }
         merge.finish(&mut builder).map_err(bad)?;
+        let mut entries: Vec<(Box<[u8]>, Entry)> = Vec::new();
+        if let Some(known) = kept {
+            let (lists, files) = known.lists(reader)?;
+            builder.keep_lists(lists).map_err(bad)?;
+            entries.extend(files);
+        }
         let mut records: Vec<String> = Vec::new();
         for (kind, bytes) in extras.plain {
             builder.extra(kind, bytes).map_err(bad)?;
@@ -397,7 +424,6 @@ impl Maker<'_> {
             builder.carry(record, known.raw(reader, record)?).map_err(bad)?;
             records.push(record.kind.clone());
         }
-        let mut entries: Vec<(Box<[u8]>, Entry)> = Vec::new();
         for file in builder.finish().map_err(bad)? {
             let entry = reader.draft.put_file(file.bytes, 0o644, mtime);
             entries.push((file.name.into_bytes().into(), Entry::File(entry)));
@@ -443,9 +469,12 @@ fn says_the_same(repomd: &Repomd, extras: &Extras<'_>, options: &Options) -> boo
     expected.extend(carried.map(|(record, _)| (record.kind.clone(), Some(content_sum(record)))));
     expected.extend(["primary", "filelists", "other"].map(|kind| (kind.to_owned(), None)));
     let suffix = options.compression.suffix();
+    // What describes packages in another form is as true as the lists beside it.
+    let counted =
+        |record: &&Record| !repomd::describes_packages(&record.kind) || is_made(&record.kind);
     repomd.revision == options.revision
         && repomd.tags == options.tags
-        && repomd.records.len() == expected.len()
+        && repomd.records.iter().filter(counted).count() == expected.len()
         && expected.iter().all(|(kind, sum)| {
             repomd.record(kind).is_some_and(|record| match sum {
                 Some(sum) => content_sum(record) == *sum,

@@ -65,6 +65,8 @@ pub struct RepodataBuilder {
     pools: Vec<Pools>,
     /// By type.
     extras: BTreeMap<String, Extra>,
+    /// Package lists that are there already, instead of ones that are made.
+    lists: Option<Vec<Record>>,
 }
 
 /// The elements of some packages, for each of the three lists.
@@ -113,7 +115,7 @@ impl RepodataBuilder {
     /// Starts with nothing.
     pub fn new(options: Options) -> RepodataBuilder {
         let (packages, extras) = (BTreeMap::new(), BTreeMap::new());
-        RepodataBuilder { options, packages, pools: vec![Pools::default()], extras }
+        RepodataBuilder { options, packages, pools: vec![Pools::default()], extras, lists: None }
     }
 
     /// Adds a package that was read from its headers.
@@ -225,6 +227,31 @@ impl RepodataBuilder {
         Ok(self)
     }
 
+    /// Takes the records of package lists, and of whatever says the same in another form, as they
+    /// are; then none are made. Their files are the caller's to keep beside those that
+    /// [`RepodataBuilder::finish`] returns.
+    ///
+    /// # Errors
+    ///
+    /// Records that are not one each of `primary`, `filelists` and `other`, but for other forms.
+    pub fn keep_lists(&mut self, records: Vec<Record>) -> Result<&mut RepodataBuilder> {
+        for list in [PRIMARY, FILELISTS, OTHER] {
+            let count = records.iter().filter(|record| record.kind == list.kind).count();
+            if count != 1 {
+                return Err(Error::record(FILE, list.kind, format!("there are {count} of it")));
+            }
+        }
+        let strange = |record: &&Record| {
+            let list = [PRIMARY, FILELISTS, OTHER].iter().any(|list| list.kind == record.kind);
+            !list && !repomd::describes_packages(&record.kind)
+        };
+        if let Some(record) = records.iter().find(strange) {
+            return Err(Error::record(FILE, &*record.kind, "it says nothing of packages"));
+        }
+        self.lists = Some(records);
+        Ok(self)
+    }
+
     /// Makes all files, `repomd.xml` last.
     ///
     /// # Errors
@@ -232,7 +259,7 @@ impl RepodataBuilder {
     /// Two packages with one id, carried records that are other forms of what is made, and encoders
     /// that cannot be set up.
     pub fn finish(self) -> Result<Vec<RepodataFile>> {
-        let RepodataBuilder { options, packages, pools, extras } = self;
+        let RepodataBuilder { options, packages, pools, extras, lists } = self;
         refuse_duplicates(&packages)?;
         refuse_other_forms(&extras)?;
         let (mut primary, mut filelists, mut other) = (Vec::new(), Vec::new(), Vec::new());
@@ -246,7 +273,10 @@ impl RepodataBuilder {
             content: Content::List(list, held),
             compression: options.compression,
         };
-        let mut jobs = vec![list(PRIMARY, primary), list(FILELISTS, filelists), list(OTHER, other)];
+        let mut jobs = match lists {
+            Some(_) => Vec::new(),
+            None => vec![list(PRIMARY, primary), list(FILELISTS, filelists), list(OTHER, other)],
+        };
         let mut carried = Vec::new();
         for (kind, extra) in in_order(extras) {
             match extra {
@@ -275,7 +305,8 @@ impl RepodataBuilder {
         });
         let mut entries = packed.into_iter().collect::<Result<Vec<_>>>()?;
         entries.extend(carried);
-        let (records, mut files): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        let (made, mut files): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        let records = lists.into_iter().flatten().chain(made).collect();
         let repomd = Repomd { revision: options.revision, tags: options.tags, records };
         files.push(RepodataFile { name: FILE.to_owned(), bytes: repomd::write(&repomd) });
         Ok(files)
