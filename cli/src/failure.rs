@@ -170,7 +170,10 @@ fn classify(error: &Error) -> (u8, &'static str, Option<String>) {
         }
         Error::Setting { .. } => (USAGE, "config", None),
         Error::Signing(error) => (SIGNING, "signing", Some(signing_hint(error).to_owned())),
-        Error::Repodata { .. } => (1, "repodata", None),
+        Error::Input { .. } => (1, "input", hint("mend or remove the file; nothing has changed")),
+        Error::Repodata { .. } => {
+            (1, "repodata", hint("if a compose is broken, mend it and ingest it with --reread"))
+        }
         _ => (1, "failed", None),
     }
 }
