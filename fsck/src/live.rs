@@ -153,13 +153,14 @@ impl Walk<'_, '_> {
         let unit = format!("tree {} {} {} {path}", self.shown.view.name, self.ino, want.tree);
         let known = self.check.resume.is_done(&unit);
         let entries = tree.entries();
-        let here = entries.par_iter().filter(|(_, entry)| entry.as_dir().is_none());
+        let each = || (0..entries.len()).into_par_iter().map(|index| entries.at(index));
+        let here = each().filter(|(_, entry)| entry.as_dir().is_none());
         let here = here.map(|(name, entry)| self.entry(dir, name, &path.join(name), entry, known));
         drift.extend(here.collect::<Result<Vec<_>>>()?.into_iter().flatten());
         if self.check.level == Level::Full && drift.is_empty() && !known {
             self.check.resume.finish(&unit);
         }
-        let below = entries.par_iter().filter_map(|(name, entry)| Some((name, entry.as_dir()?)));
+        let below = each().filter_map(|(name, entry)| Some((name, entry.as_dir()?)));
         let below = below.map(|(name, want)| self.below(dir, name, &path.join(name), want));
         drift.extend(below.collect::<Result<Vec<_>>>()?.into_iter().flatten());
         Ok(drift)

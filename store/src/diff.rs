@@ -1,5 +1,6 @@
 //! What differs between two trees, path by path, in the order of the paths.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::error::Result;
@@ -21,12 +22,16 @@ pub struct Change {
 impl Change {
     /// Returns whether only mode or time differ.
     pub fn is_metadata_only(&self) -> bool {
-        match (&self.old, &self.new) {
-            (Some(Entry::File(a)), Some(Entry::File(b))) => a.object == b.object,
-            (Some(Entry::Symlink(a)), Some(Entry::Symlink(b))) => a.target == b.target,
-            (Some(Entry::Dir(_)), Some(Entry::Dir(_))) => true,
-            _ => false,
-        }
+        is_metadata_only(self.old.as_ref(), self.new.as_ref())
+    }
+}
+
+fn is_metadata_only(old: Option<&Entry>, new: Option<&Entry>) -> bool {
+    match (old, new) {
+        (Some(Entry::File(a)), Some(Entry::File(b))) => a.object == b.object,
+        (Some(Entry::Symlink(a)), Some(Entry::Symlink(b))) => a.target == b.target,
+        (Some(Entry::Dir(_)), Some(Entry::Dir(_))) => true,
+        _ => false,
     }
 }
 
@@ -98,11 +103,15 @@ pub struct Changed {
 impl Changed {
     /// Counts one change.
     pub fn count(&mut self, change: &Change) {
-        let file = |entry: &Option<Entry>| match entry {
+        self.count_entries(change.old.as_ref(), change.new.as_ref());
+    }
+
+    fn count_entries(&mut self, old: Option<&Entry>, new: Option<&Entry>) {
+        let file = |entry: Option<&Entry>| match entry {
             Some(Entry::Dir(_)) | None => None,
             Some(entry) => Some(entry.bytes()),
         };
-        match (file(&change.old), file(&change.new)) {
+        match (file(old), file(new)) {
             (None, None) => {}
             (None, Some(bytes)) => {
                 self.files_added += 1;
@@ -114,7 +123,7 @@ impl Changed {
             }
             (Some(before), Some(after)) => {
                 self.files_changed += 1;
-                if !change.is_metadata_only() {
+                if !is_metadata_only(old, new) {
                     self.bytes_added += after;
                     self.bytes_removed += before;
                 }
@@ -131,42 +140,36 @@ impl Changed {
         new: Option<&DirEntry>,
     ) -> Result<Self> {
         let mut changed = Self::default();
-        changed.count_below(nodes, old, new)?;
-        Ok(changed)
-    }
-
-    fn count_below(
-        &mut self,
-        nodes: &dyn Nodes,
-        old: Option<&DirEntry>,
-        new: Option<&DirEntry>,
-    ) -> Result<()> {
-        let (Some(a), Some(b)) = (old, new) else {
-            self.files_removed += old.map_or(0, |dir| dir.files);
-            self.bytes_removed += old.map_or(0, |dir| dir.bytes);
-            self.files_added += new.map_or(0, |dir| dir.files);
-            self.bytes_added += new.map_or(0, |dir| dir.bytes);
-            return Ok(());
+        let (Some(old), Some(new)) = (old, new) else {
+            changed.files_removed = old.map_or(0, |dir| dir.files);
+            changed.bytes_removed = old.map_or(0, |dir| dir.bytes);
+            changed.files_added = new.map_or(0, |dir| dir.files);
+            changed.bytes_added = new.map_or(0, |dir| dir.bytes);
+            return Ok(changed);
         };
-        if a.tree == b.tree {
-            return Ok(());
+        if old.tree == new.tree {
+            return Ok(changed);
         }
-        let (before, after) = (nodes.tree(&a.tree)?, nodes.tree(&b.tree)?);
+        let (before, after) = (nodes.tree(&old.tree)?, nodes.tree(&new.tree)?);
+        let mut dirs = Vec::new();
         for pair in merge(before.entries(), after.entries()) {
-            let (name, a, b) = match pair {
-                Pair::Left(name, a) => (name, Some(a), None),
-                Pair::Right(name, b) => (name, None, Some(b)),
+            let (a, b) = match pair {
+                Pair::Left(_, a) => (Some(a), None),
+                Pair::Right(_, b) => (None, Some(b)),
                 Pair::Both(_, a, b) if a == b => continue,
-                Pair::Both(name, a, b) => (name, Some(a), Some(b)),
+                Pair::Both(_, a, b) => (Some(a), Some(b)),
             };
-            let dirs = (a.and_then(Entry::as_dir), b.and_then(Entry::as_dir));
-            if dirs.0.is_some() || dirs.1.is_some() {
-                self.count_below(nodes, dirs.0, dirs.1)?;
+            let both = (a.and_then(Entry::as_dir), b.and_then(Entry::as_dir));
+            if both.0.is_some() || both.1.is_some() {
+                dirs.push(both);
             }
-            let path = RelPath::ROOT.join(name);
-            self.count(&Change { path, old: a.cloned(), new: b.cloned() });
+            changed.count_entries(a, b);
         }
-        Ok(())
+        let below = dirs.into_par_iter().map(|(a, b)| Self::between(nodes, a, b));
+        for below in below.collect::<Result<Vec<_>>>()? {
+            changed.add(&below);
+        }
+        Ok(changed)
     }
 
     /// Adds another count.

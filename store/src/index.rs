@@ -430,20 +430,13 @@ impl View {
         Ok(moves)
     }
 
-    /// Returns where a node is.
-    pub fn node(&self, id: &NodeId) -> Result<Option<(PackId, Place)>> {
-        let (table, raw) = match id {
-            NodeId::Tree(id) => (self.txn.open_table(TREES), id.as_bytes()),
-            NodeId::Snapshot(id) => (self.txn.open_table(SNAPSHOTS), id.as_bytes()),
-        };
-        let Some(value) = table.map_err(damaged)?.get(raw).map_err(damaged)? else {
-            return Ok(None);
-        };
-        let (number, offset, len) = value.value();
-        let packs = self.txn.open_table(PACKS).map_err(damaged)?;
-        let pack = packs.get(number).map_err(damaged)?;
-        let pack = pack.ok_or_else(|| damaged("a node is in a pack that it does not list"))?;
-        Ok(Some((PackId::from_bytes(*pack.value()), Place { offset, len })))
+    /// Returns a reader of where nodes are.
+    pub fn places(&self) -> Result<Places> {
+        Ok(Places {
+            trees: self.txn.open_table(TREES).map_err(damaged)?,
+            snapshots: self.txn.open_table(SNAPSHOTS).map_err(damaged)?,
+            packs: self.txn.open_table(PACKS).map_err(damaged)?,
+        })
     }
 
     /// Returns the operation that collected a snapshot, if one did and it has not come back.
@@ -539,6 +532,28 @@ impl Digests {
     pub fn get(&self, object: &ObjectId) -> Result<Option<Vec<u8>>> {
         let found = self.table.get((object.as_bytes(), self.name)).map_err(damaged)?;
         Ok(found.map(|value| value.value().to_vec()))
+    }
+}
+
+/// Where nodes are, open for many questions.
+pub struct Places {
+    trees: redb::ReadOnlyTable<&'static [u8; 32], (u32, u64, u32)>,
+    snapshots: redb::ReadOnlyTable<&'static [u8; 32], (u32, u64, u32)>,
+    packs: redb::ReadOnlyTable<u32, &'static [u8; 32]>,
+}
+
+impl Places {
+    /// Returns where a node is.
+    pub fn get(&self, id: &NodeId) -> Result<Option<(PackId, Place)>> {
+        let (table, raw) = match id {
+            NodeId::Tree(id) => (&self.trees, id.as_bytes()),
+            NodeId::Snapshot(id) => (&self.snapshots, id.as_bytes()),
+        };
+        let Some(value) = table.get(raw).map_err(damaged)? else { return Ok(None) };
+        let (number, offset, len) = value.value();
+        let pack = self.packs.get(number).map_err(damaged)?;
+        let pack = pack.ok_or_else(|| damaged("a node is in a pack that it does not list"))?;
+        Ok(Some((PackId::from_bytes(*pack.value()), Place { offset, len })))
     }
 }
 

@@ -5,6 +5,7 @@
 //! and [`index`], those on [`tree`] and [`snapshot`], those on [`pool`], those on [`fs`] and
 //! [`fault`], those on [`id`], [`path`] and [`error`].
 
+mod cache;
 pub mod diff;
 pub mod error;
 pub mod fault;

@@ -7,20 +7,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::TreeCache;
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir, LockKind, hex_random};
 use crate::id::{OperationId, PackId, SnapshotId, TreeId};
-use crate::index::{Index, Inode, RefState, View};
+use crate::index::{Index, Inode, Places, RefState, View};
 use crate::lock::Lock;
 use crate::log::{Append, Collected, Head, Log, Operation, RefEdit};
 use crate::mount::{Mount, MountSpec};
-use crate::pack::{Listing, NodeId, PackWriter, Packs};
+use crate::pack::{Listing, NodeId, PackWriter, Packs, Place};
 use crate::path::RelPath;
 use crate::pool::{Batch, Meta, Pool, Sync};
 use crate::refs::{RefName, Rev};
@@ -29,8 +30,9 @@ use crate::tree::{Draft, Entry, Fresh, Nodes, Tree, lookup};
 
 const SUPERBLOCK: &[u8] = b"format";
 const INDEX: &str = "index.redb";
-/// How many directory entries of decoded trees are kept in memory; about 10 MB.
-const CACHED_ENTRIES: usize = 1 << 16;
+/// How much of the trees that were read is kept decoded, in bytes. Planning a release of 200,000
+/// files compares three versions of what changed a few times over; they fit.
+const TREE_CACHE: usize = 32 << 20;
 
 /// The superblock (docs/format.md §2).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,13 +70,9 @@ pub struct Store {
     specs: BTreeMap<String, MountSpec>,
     session: Session,
     notes: Vec<String>,
-    cache: Mutex<NodeCache>,
-}
-
-#[derive(Default)]
-struct NodeCache {
-    trees: HashMap<TreeId, Arc<Tree>>,
-    entries: usize,
+    cache: Mutex<TreeCache>,
+    /// Where nodes are, as of the last time that one was not found.
+    places: Mutex<Option<Arc<Places>>>,
 }
 
 impl Store {
@@ -133,8 +131,9 @@ impl Store {
         let index = open_index(&root, &locks, &log, &packs, &session, &mut notes)?;
         let specs = mounts.iter().map(|spec| (spec.name.clone(), spec.clone())).collect();
         let id = block.id;
-        let cache = Mutex::default();
-        Ok(Self { root, id, log, packs, index, locks, specs, session, notes, cache })
+        let cache = Mutex::new(TreeCache::new(TREE_CACHE));
+        let places = Mutex::default();
+        Ok(Self { root, id, log, packs, index, locks, specs, session, notes, cache, places })
     }
 
     /// Returns the store's id, 32 hex digits.
@@ -223,7 +222,7 @@ impl Store {
                 }
             }
             Rev::At(name, time) => self.resolve_at(&view, name, *time),
-            Rev::Snapshot(id) => match view.node(&NodeId::Snapshot(*id))? {
+            Rev::Snapshot(id) => match view.places()?.get(&NodeId::Snapshot(*id))? {
                 Some(_) => Ok(*id),
                 None if view.collector(id)?.is_some() => Ok(*id),
                 None => Err(unknown(id.to_string(), "there is no such snapshot")),
@@ -305,16 +304,38 @@ impl Store {
 
     fn read_node(&self, id: &NodeId, name: impl Fn() -> String) -> Result<Vec<u8>> {
         let missing = || Error::corrupt(name(), "no pack holds it");
-        let (pack, place) = self.index.view()?.node(id)?.ok_or_else(missing)?;
+        let (pack, place) = self.place(id)?.ok_or_else(missing)?;
         let read = self.packs.read(&pack, place, id);
         if read.is_err() {
             // A collection may have moved it to another pack since the index was asked.
-            let (again, place) = self.index.view()?.node(id)?.ok_or_else(missing)?;
+            self.forget_places();
+            let (again, place) = self.place(id)?.ok_or_else(missing)?;
             if again != pack {
                 return self.packs.read(&again, place, id);
             }
         }
         read
+    }
+
+    /// Returns where a node is, or was when this was last looked up anew: to begin a view of the
+    /// index takes longer than to look something up in it, and nodes seldom move.
+    fn place(&self, id: &NodeId) -> Result<Option<(PackId, Place)>> {
+        let known = locked(&self.places).clone();
+        if let Some(known) = known
+            && let Some(found) = known.get(id)?
+        {
+            return Ok(Some(found));
+        }
+        let places = Arc::new(self.index.view()?.places()?);
+        let found = places.get(id)?;
+        *locked(&self.places) = Some(places);
+        Ok(found)
+    }
+
+    /// Lets go of what [`Store::place`] keeps: for as long as somebody reads a view, the index
+    /// cannot use its pages again.
+    fn forget_places(&self) {
+        *locked(&self.places) = None;
     }
 
     /// Takes the locks that moving these refs needs.
@@ -375,26 +396,27 @@ impl Store {
 
 impl Nodes for Store {
     fn tree(&self, id: &TreeId) -> Result<Arc<Tree>> {
-        if let Some(tree) = self.cache.lock().expect("no panic under this lock").trees.get(id) {
-            return Ok(tree.clone());
+        if let Some(tree) = locked(&self.cache).get(id) {
+            return Ok(tree);
         }
         // The empty tree needs no pack.
-        let bytes = if *id == TreeId::of(&Tree::default().encode()) {
-            Tree::default().encode()
-        } else {
-            self.read_node(&NodeId::Tree(*id), || format!("tree {id}"))?
-        };
+        if *id == *EMPTY {
+            return Ok(Arc::default());
+        }
+        let bytes = self.read_node(&NodeId::Tree(*id), || format!("tree {id}"))?;
         let tree = Tree::decode(&bytes)
             .map_err(|reason| Error::corrupt(format!("tree {id}"), reason))
             .map(Arc::new)?;
-        let mut cache = self.cache.lock().expect("no panic under this lock");
-        if cache.entries > CACHED_ENTRIES {
-            *cache = NodeCache::default();
-        }
-        cache.entries += tree.entries().len();
-        cache.trees.insert(*id, tree.clone());
+        locked(&self.cache).insert(*id, tree.clone());
         Ok(tree)
     }
+}
+
+/// The id of the empty tree.
+static EMPTY: LazyLock<TreeId> = LazyLock::new(|| TreeId::of(&Tree::default().encode()));
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panics while it holds a lock of the store")
 }
 
 /// What a verb wants to be remembered, before it has a number.
@@ -458,9 +480,9 @@ impl<'s> Writer<'s> {
 
     /// Writes the packs that the proposal needs, so that later steps can rely on them.
     fn write_pack(&self, draft: &Draft<'_>, proposal: &Proposal) -> Result<Vec<(PackId, Listing)>> {
-        let view = self.store.index.view()?;
+        let places = self.store.index.view()?.places()?;
         let mut pack = PackWriter::default();
-        let mut known = |id: &TreeId| Ok(view.node(&NodeId::Tree(*id))?.is_some());
+        let mut known = |id: &TreeId| Ok(places.get(&NodeId::Tree(*id))?.is_some());
         let mut written = std::collections::HashSet::new();
         for snapshot in &proposal.snapshots {
             for (id, canonical) in draft.reachable(&snapshot.root.tree, &mut known)? {
@@ -516,6 +538,7 @@ impl<'s> Writer<'s> {
         // From here on it has happened. An index that cannot be written is no failure: the next
         // command takes the operation in.
         let operations = [(head.id, operation)];
+        store.forget_places();
         let behind = store.index.advance(&operations, &contents, &proposal.inodes).err();
         fault::hit(CrashPoint::OperationIndexed);
         let [(id, operation)] = operations;
@@ -526,7 +549,10 @@ impl<'s> Writer<'s> {
     pub fn remember(&self, inodes: &[Inode]) -> Result<()> {
         match inodes.is_empty() {
             true => Ok(()),
-            false => self.store.index.advance(&[], &[], inodes),
+            false => {
+                self.store.forget_places();
+                self.store.index.advance(&[], &[], inodes)
+            }
         }
     }
 }

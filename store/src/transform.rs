@@ -3,10 +3,12 @@
 //! They read and write nodes of a [`Draft`] and touch nothing else, which is why a dry run is
 //! exact. Equal subtrees are passed on by their id without being read.
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
 use crate::fs::Time;
 use crate::path::RelPath;
-use crate::tree::{DirEntry, Draft, Entry, Nodes, Tree};
+use crate::tree::{DirEntry, Draft, Entries, Entry, Nodes, TreeBuilder};
 
 /// Lays `top` over `base`: what both have is `top`'s, directories are merged.
 ///
@@ -25,7 +27,8 @@ pub fn overlay(
     if base_tree.is_empty() {
         return Ok(*top);
     }
-    let mut entries = Vec::with_capacity(base_tree.entries().len().max(top_tree.entries().len()));
+    let count = base_tree.entries().len().max(top_tree.entries().len());
+    let mut entries = TreeBuilder::with_capacity(count);
     for pair in merge(base_tree.entries(), top_tree.entries()) {
         let (name, entry) = match pair {
             Pair::Left(name, old) => (name, old.clone()),
@@ -35,9 +38,9 @@ pub fn overlay(
             }
             Pair::Both(name, _, new) => (name, new.clone()),
         };
-        entries.push((name.into(), entry));
+        entries.push(name, entry);
     }
-    Ok(draft.put(Tree::new(entries)?, top.mode, top.mtime))
+    Ok(draft.put(entries.finish(), top.mode, top.mtime))
 }
 
 /// Returns what `from` has at paths that `other` lacks, or nothing when it lacks none.
@@ -46,22 +49,23 @@ pub fn subtract(draft: &Draft<'_>, from: &DirEntry, other: &DirEntry) -> Result<
         return Ok(None);
     }
     let (from_tree, other_tree) = (draft.tree(&from.tree)?, draft.tree(&other.tree)?);
-    let mut entries = Vec::new();
+    let mut entries = TreeBuilder::default();
     for pair in merge(from_tree.entries(), other_tree.entries()) {
         match pair {
-            Pair::Left(name, entry) => entries.push((name.into(), entry.clone())),
+            Pair::Left(name, entry) => entries.push(name, entry.clone()),
             Pair::Both(name, Entry::Dir(a), Entry::Dir(b)) => {
                 if let Some(rest) = subtract(draft, a, b)? {
-                    entries.push((name.into(), Entry::Dir(rest)));
+                    entries.push(name, Entry::Dir(rest));
                 }
             }
             Pair::Both(..) | Pair::Right(..) => {}
         }
     }
-    if entries.is_empty() {
+    let rest = entries.finish();
+    if rest.is_empty() {
         return Ok(None);
     }
-    Ok(Some(draft.put(Tree::new(entries)?, from.mode, from.mtime)))
+    Ok(Some(draft.put(rest, from.mode, from.mtime)))
 }
 
 /// Removes every path that `excluded` accepts, a directory with all that is below it.
@@ -80,7 +84,7 @@ fn exclude_below(
     excluded: &dyn Fn(&RelPath) -> bool,
 ) -> Result<DirEntry> {
     let tree = draft.tree(&dir.tree)?;
-    let mut entries = Vec::with_capacity(tree.entries().len());
+    let mut entries = TreeBuilder::with_capacity(tree.entries().len());
     let mut changed = false;
     for (name, entry) in tree.entries() {
         let path = prefix.join(name);
@@ -96,12 +100,12 @@ fn exclude_below(
             }
             Entry::File(_) | Entry::Symlink(_) => entry.clone(),
         };
-        entries.push((name.clone(), kept));
+        entries.push(name, kept);
     }
     if !changed {
         return Ok(*dir);
     }
-    Ok(draft.put(Tree::new(entries)?, dir.mode, dir.mtime))
+    Ok(draft.put(entries.finish(), dir.mode, dir.mtime))
 }
 
 /// Puts `entry` at `path` below `dir`, creating the directories that are missing; with no entry
@@ -139,10 +143,22 @@ fn graft_names(
         };
         Some(Entry::Dir(graft_names(draft, &below, rest, entry)?))
     };
-    let mut entries: Vec<_> =
-        tree.entries().iter().filter(|(n, _)| **n != **name).cloned().collect();
-    entries.extend(new.map(|entry| ((*name).into(), entry)));
-    Ok(draft.put(Tree::new(entries)?, dir.mode, dir.mtime))
+    let mut entries = TreeBuilder::with_capacity(tree.entries().len() + 1);
+    let mut new = new;
+    for (other, entry) in tree.entries() {
+        if other >= *name
+            && let Some(entry) = new.take()
+        {
+            entries.push(name, entry);
+        }
+        if other != *name {
+            entries.push(other, entry.clone());
+        }
+    }
+    if let Some(entry) = new {
+        entries.push(name, entry);
+    }
+    Ok(draft.put(entries.finish(), dir.mode, dir.mtime))
 }
 
 /// What [`settle_times`] did.
@@ -178,13 +194,29 @@ fn settle_dir(
         return Ok(DirEntry { mtime, ..*new });
     }
     let (old_tree, new_tree) = (draft.tree(&old.tree)?, draft.tree(&new.tree)?);
-    let mut entries = Vec::with_capacity(new_tree.entries().len());
+    // What is below comes first, in parallel; then this directory, in the order of its names.
+    let dirs: Vec<_> = merge(old_tree.entries(), new_tree.entries())
+        .filter_map(|pair| match pair {
+            Pair::Both(name, Entry::Dir(a), Entry::Dir(b)) => Some((name, a, b)),
+            Pair::Left(..) | Pair::Right(..) | Pair::Both(..) => None,
+        })
+        .collect();
+    let below = dirs.into_par_iter().map(|(name, a, b)| {
+        let mut moved = Vec::new();
+        let dir = settle_dir(draft, a, b, &path.join(name), &mut moved)?;
+        Ok((dir, moved))
+    });
+    let mut below = below.collect::<Result<Vec<_>>>()?.into_iter();
+    // Most directories hold nothing whose time must change, and are what they are already.
+    let mut changes = Vec::new();
+    let mut index = 0;
     for pair in merge(old_tree.entries(), new_tree.entries()) {
-        let (name, entry) = match pair {
+        let settled = match pair {
             Pair::Left(..) => continue,
-            Pair::Right(name, entry) => (name, entry.clone()),
-            Pair::Both(name, Entry::Dir(a), Entry::Dir(b)) => {
-                (name, Entry::Dir(settle_dir(draft, a, b, &path.join(name), moved)?))
+            Pair::Both(_, Entry::Dir(_), Entry::Dir(b)) => {
+                let (dir, inside) = below.next().expect("what both have was settled above");
+                moved.extend(inside);
+                (dir != *b).then_some(Entry::Dir(dir))
             }
             Pair::Both(name, Entry::File(a), Entry::File(b)) => {
                 let mut file = *b;
@@ -194,21 +226,27 @@ fn settle_dir(
                     file.mtime = Time { secs: a.mtime.secs + 1, nanos: 0 };
                     moved.push(path.join(name));
                 }
-                (name, Entry::File(file))
+                (file != *b).then_some(Entry::File(file))
             }
-            Pair::Both(name, Entry::Symlink(a), Entry::Symlink(b)) => {
-                let mut link = b.clone();
-                if a.target == b.target {
-                    link.mtime = a.mtime;
-                }
-                (name, Entry::Symlink(link))
+            Pair::Both(_, Entry::Symlink(a), Entry::Symlink(b)) => {
+                (a.target == b.target && a != b).then(|| Entry::Symlink(a.clone()))
             }
-            Pair::Both(name, _, entry) => (name, entry.clone()),
+            Pair::Right(..) | Pair::Both(..) => None,
         };
-        entries.push((name.into(), entry));
+        changes.extend(settled.map(|entry| (index, entry)));
+        index += 1;
     }
-    let tree = Tree::new(entries)?;
-    let settled = draft.put(tree, new.mode, new.mtime);
+    let settled = if changes.is_empty() {
+        *new
+    } else {
+        let mut changes = changes.into_iter().peekable();
+        let mut entries = TreeBuilder::with_capacity(new_tree.entries().len());
+        for (index, (name, entry)) in new_tree.entries().iter().enumerate() {
+            let change = changes.next_if(|(at, _)| *at == index);
+            entries.push(name, change.map_or_else(|| entry.clone(), |(_, entry)| entry));
+        }
+        draft.put(entries.finish(), new.mode, new.mtime)
+    };
     // Only times differed: this is the directory that was there.
     let same = settled.tree == old.tree && settled.mode == old.mode;
     Ok(if same { *old } else { settled })
@@ -222,10 +260,7 @@ pub(crate) enum Pair<'a> {
 }
 
 /// Iterates over two sorted directories in step.
-pub(crate) fn merge<'a>(
-    left: &'a [(Box<[u8]>, Entry)],
-    right: &'a [(Box<[u8]>, Entry)],
-) -> impl Iterator<Item = Pair<'a>> {
+pub(crate) fn merge<'a>(left: Entries<'a>, right: Entries<'a>) -> impl Iterator<Item = Pair<'a>> {
     use std::cmp::Ordering;
     let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
     std::iter::from_fn(move || {

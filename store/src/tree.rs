@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use crate::cache::TreeCache;
 use crate::error::{Error, Result, shown};
 use crate::fs::Time;
 use crate::id::{ObjectId, TreeId};
@@ -107,9 +108,123 @@ impl Entry {
 }
 
 /// One directory: names in ascending byte order, each once.
+///
+/// All names stand in one buffer: a release is read as some hundred thousand entries, and an
+/// allocation for each would cost more than reading them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
-    entries: Vec<(Box<[u8]>, Entry)>,
+    names: Vec<u8>,
+    slots: Vec<Slot>,
+}
+
+/// An entry, and where its name is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Slot {
+    start: u32,
+    len: u8,
+    entry: Entry,
+}
+
+/// The entries of a tree, in the order of their names.
+#[derive(Clone, Copy, Debug)]
+pub struct Entries<'t> {
+    names: &'t [u8],
+    slots: &'t [Slot],
+}
+
+/// Iterates over the entries of a tree.
+#[derive(Clone, Debug)]
+pub struct EntriesIter<'t> {
+    names: &'t [u8],
+    slots: std::slice::Iter<'t, Slot>,
+}
+
+impl Slot {
+    fn name<'t>(&self, names: &'t [u8]) -> &'t [u8] {
+        &names[self.start as usize..][..usize::from(self.len)]
+    }
+}
+
+impl<'t> Entries<'t> {
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Returns the entry at a place below [`Entries::len`], with its name.
+    pub fn at(&self, index: usize) -> (&'t [u8], &'t Entry) {
+        let slot = &self.slots[index];
+        (slot.name(self.names), &slot.entry)
+    }
+
+    /// Iterates over names and entries.
+    pub fn iter(&self) -> EntriesIter<'t> {
+        EntriesIter { names: self.names, slots: self.slots.iter() }
+    }
+}
+
+impl<'t> IntoIterator for Entries<'t> {
+    type Item = (&'t [u8], &'t Entry);
+    type IntoIter = EntriesIter<'t>;
+
+    fn into_iter(self) -> EntriesIter<'t> {
+        self.iter()
+    }
+}
+
+impl<'t> Iterator for EntriesIter<'t> {
+    type Item = (&'t [u8], &'t Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.slots.next().map(|slot| (slot.name(self.names), &slot.entry))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.slots.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for EntriesIter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.slots.next_back().map(|slot| (slot.name(self.names), &slot.entry))
+    }
+}
+
+impl ExactSizeIterator for EntriesIter<'_> {}
+
+/// A tree that is being made of entries that come in the order of their names.
+#[derive(Debug, Default)]
+pub(crate) struct TreeBuilder {
+    tree: Tree,
+}
+
+impl TreeBuilder {
+    /// Starts with room for so many entries.
+    pub fn with_capacity(count: usize) -> Self {
+        let (names, slots) = (Vec::with_capacity(count * 32), Vec::with_capacity(count));
+        Self { tree: Tree { names, slots } }
+    }
+
+    /// Adds an entry behind all others. The caller has the name from a tree, where it was checked.
+    pub fn push(&mut self, name: &[u8], entry: Entry) {
+        debug_assert_eq!(name_fault(name), None);
+        debug_assert!(self.tree.slots.last().is_none_or(|s| s.name(&self.tree.names) < name));
+        let start = u32::try_from(self.tree.names.len());
+        let start = start.expect("a tree's names are part of what fits the u32 of a pack");
+        let len = u8::try_from(name.len()).expect("a checked name has at most 255 bytes");
+        self.tree.names.extend_from_slice(name);
+        self.tree.slots.push(Slot { start, len, entry });
+    }
+
+    /// Returns the tree.
+    pub fn finish(self) -> Tree {
+        self.tree
+    }
 }
 
 impl Tree {
@@ -119,39 +234,48 @@ impl Tree {
     /// A name that is no name, or that occurs twice.
     pub fn new(mut entries: Vec<(Box<[u8]>, Entry)>) -> Result<Self> {
         entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        for (index, (name, _)) in entries.iter().enumerate() {
-            if let Some(fault) = name_fault(name) {
-                return Err(Error::corrupt(format!("name {:?}", shown(name)), fault));
+        let mut tree = TreeBuilder::with_capacity(entries.len());
+        let mut last: Option<Box<[u8]>> = None;
+        for (name, entry) in entries {
+            if let Some(fault) = name_fault(&name) {
+                return Err(Error::corrupt(format!("name {:?}", shown(&name)), fault));
             }
-            if index > 0 && entries[index - 1].0 == *name {
-                return Err(Error::corrupt(format!("name {:?}", shown(name)), "occurs twice"));
+            if last.as_ref() == Some(&name) {
+                return Err(Error::corrupt(format!("name {:?}", shown(&name)), "occurs twice"));
             }
+            tree.push(&name, entry);
+            last = Some(name);
         }
-        Ok(Self { entries })
+        Ok(tree.finish())
     }
 
-    /// Returns the entries in order.
-    pub fn entries(&self) -> &[(Box<[u8]>, Entry)] {
-        &self.entries
+    /// Returns the entries.
+    pub fn entries(&self) -> Entries<'_> {
+        Entries { names: &self.names, slots: &self.slots }
     }
 
-    /// Returns whether the directory is empty.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.slots.is_empty()
     }
 
     /// Returns the entry with this name.
     pub fn get(&self, name: &[u8]) -> Option<&Entry> {
-        let index = self.entries.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
-        Some(&self.entries[index].1)
+        let index = self.slots.binary_search_by(|slot| slot.name(&self.names).cmp(name)).ok()?;
+        Some(&self.slots[index].entry)
+    }
+
+    /// Returns about how many bytes of memory this takes.
+    pub(crate) fn weight(&self) -> usize {
+        self.names.capacity() + self.slots.capacity() * size_of::<Slot>()
     }
 
     /// Returns the canonical bytes (docs/format.md §3).
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(5 + self.entries.len() * 96);
+        let mut out = Vec::with_capacity(5 + self.slots.len() * 64 + self.names.len());
         out.push(VERSION);
-        out.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
-        for (name, entry) in &self.entries {
+        out.extend_from_slice(&(self.slots.len() as u32).to_le_bytes());
+        for (name, entry) in self.entries() {
             let (kind, mode) = match entry {
                 Entry::File(file) => (KIND_FILE, file.mode),
                 Entry::Dir(dir) => (KIND_DIR, dir.mode),
@@ -197,21 +321,28 @@ impl Tree {
         if count > bytes.len() / 16 {
             return Err("more entries announced than there are bytes");
         }
-        let mut entries: Vec<(Box<[u8]>, Entry)> = Vec::with_capacity(count);
+        let mut tree = Tree { names: Vec::new(), slots: Vec::with_capacity(count) };
+        // Of a file, all but the name takes 64 bytes; a few links more or less do not matter.
+        tree.names.reserve(bytes.len().saturating_sub(count * 64));
+        let mut last: &[u8] = b"";
         for _ in 0..count {
             let (name, entry) = input.entry()?;
             if name_fault(name).is_some() {
                 return Err("an entry has a name that no directory can hold");
             }
-            if entries.last().is_some_and(|(last, _)| **last >= *name) {
+            // No name is empty, so the first one is greater than none.
+            if last >= name {
                 return Err("entries are not in ascending order");
             }
-            entries.push((name.into(), entry));
+            last = name;
+            let start = u32::try_from(tree.names.len()).map_err(|_| "the names are too long")?;
+            tree.names.extend_from_slice(name);
+            tree.slots.push(Slot { start, len: name.len() as u8, entry });
         }
         if !input.0.is_empty() {
             return Err("bytes follow the last entry");
         }
-        Ok(Self { entries })
+        Ok(tree)
     }
 }
 
@@ -299,10 +430,21 @@ pub trait Nodes: Sync {
 /// them into a pool, so that a plan needs no disk.
 pub struct Draft<'a> {
     base: &'a dyn Nodes,
-    /// Canonical bytes only: a decoded tree takes twice the memory and is cheap to make again.
-    fresh: Mutex<HashMap<TreeId, Arc<[u8]>>>,
+    fresh: Mutex<HashMap<TreeId, FreshTree>>,
+    /// Some of those trees, decoded.
+    decoded: Mutex<TreeCache>,
     contents: Mutex<BTreeMap<ObjectId, Fresh>>,
 }
+
+/// A tree that no pack has yet: its canonical bytes, which take less memory than what they say, and
+/// the trees in it.
+struct FreshTree {
+    canonical: Arc<[u8]>,
+    below: Box<[TreeId]>,
+}
+
+/// How much of a draft's own trees is kept decoded, in bytes.
+const DRAFT_CACHE: usize = 8 << 20;
 
 /// A file's content that no pool has yet.
 #[derive(Clone, Debug)]
@@ -316,7 +458,8 @@ pub struct Fresh {
 impl<'a> Draft<'a> {
     /// Starts with what `base` has.
     pub fn new(base: &'a dyn Nodes) -> Self {
-        Self { base, fresh: Mutex::default(), contents: Mutex::default() }
+        let decoded = Mutex::new(TreeCache::new(DRAFT_CACHE));
+        Self { base, fresh: Mutex::default(), decoded, contents: Mutex::default() }
     }
 
     /// Adds a file's content and returns an entry for it.
@@ -342,9 +485,14 @@ impl<'a> Draft<'a> {
     pub fn put(&self, tree: Tree, mode: u32, mtime: Time) -> DirEntry {
         let canonical = tree.encode();
         let id = TreeId::of(&canonical);
-        let files = tree.entries().iter().map(|(_, entry)| entry.files()).sum();
-        let bytes = tree.entries().iter().map(|(_, entry)| entry.bytes()).sum();
-        locked(&self.fresh).entry(id).or_insert_with(|| canonical.into());
+        let (mut files, mut bytes, mut below) = (0, 0, Vec::new());
+        for (_, entry) in tree.entries() {
+            files += entry.files();
+            bytes += entry.bytes();
+            below.extend(entry.as_dir().map(|dir| dir.tree));
+        }
+        let fresh = || FreshTree { canonical: canonical.into(), below: below.into() };
+        locked(&self.fresh).entry(id).or_insert_with(fresh);
         DirEntry { tree: id, mode, mtime, files, bytes }
     }
 
@@ -366,14 +514,12 @@ impl<'a> Draft<'a> {
         // An explicit stack: a release may be a thousand levels deep.
         let mut stack = vec![(*root, false)];
         while let Some((id, expanded)) = stack.pop() {
-            let Some(canonical) = fresh.get(&id) else { continue };
+            let Some(FreshTree { canonical, below }) = fresh.get(&id) else { continue };
             if expanded {
                 found.push((id, canonical.clone()));
             } else if seen.insert(id) && !known(&id)? {
                 stack.push((id, true));
-                let tree = Tree::decode(canonical).expect("the draft encoded this tree");
-                let dirs = tree.entries().iter().rev().filter_map(|(_, e)| e.as_dir());
-                stack.extend(dirs.map(|dir| (dir.tree, false)));
+                stack.extend(below.iter().rev().map(|id| (*id, false)));
             }
         }
         Ok(found)
@@ -386,11 +532,15 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Nodes for Draft<'_> {
     fn tree(&self, id: &TreeId) -> Result<Arc<Tree>> {
-        let canonical = locked(&self.fresh).get(id).cloned();
-        match canonical {
-            Some(bytes) => Ok(Arc::new(Tree::decode(&bytes).expect("the draft encoded this tree"))),
-            None => self.base.tree(id),
+        let canonical = locked(&self.fresh).get(id).map(|tree| tree.canonical.clone());
+        let Some(canonical) = canonical else { return self.base.tree(id) };
+        if let Some(tree) = locked(&self.decoded).get(id) {
+            return Ok(tree);
         }
+        let tree = Tree::decode(&canonical).expect("the draft encoded this tree");
+        let tree = Arc::new(tree);
+        locked(&self.decoded).insert(*id, tree.clone());
+        Ok(tree)
     }
 }
 

@@ -50,7 +50,7 @@ fn rpms_below(
             Entry::File(file) if name.ends_with(b".rpm") => {
                 found.push(Rpm { href: path.join(name), file: *file });
             }
-            Entry::Dir(child) if **name != *REPODATA => {
+            Entry::Dir(child) if *name != *REPODATA => {
                 rpms_below(nodes, child, &path.join(name), found)?;
             }
             Entry::File(_) | Entry::Dir(_) | Entry::Symlink(_) => {}

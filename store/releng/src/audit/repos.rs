@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use cairn_store::Result;
 use cairn_store::path::RelPath;
-use cairn_store::tree::{DirEntry, Entry, Nodes};
+use cairn_store::tree::{DirEntry, Entries, Entry, Nodes};
 
 /// The directory that makes the one above it a repo, if it holds [`REPOMD`].
 pub(crate) const REPODATA: &[u8] = b"repodata";
@@ -97,8 +97,8 @@ pub(crate) fn repo_at(nodes: &dyn Nodes, dir: &DirEntry) -> Result<Option<Repo>>
     Ok(Some(Repo { dir: *dir, repodata: *repodata, repomd }))
 }
 
-fn dirs(entries: &[(Box<[u8]>, Entry)]) -> impl Iterator<Item = (&[u8], &DirEntry)> {
-    entries.iter().filter_map(|(name, entry)| Some((&**name, entry.as_dir()?)))
+fn dirs<'t>(entries: Entries<'t>) -> impl Iterator<Item = (&'t [u8], &'t DirEntry)> {
+    entries.iter().filter_map(|(name, entry)| Some((name, entry.as_dir()?)))
 }
 
 /// Iterates over two sequences sorted by key, side by side.

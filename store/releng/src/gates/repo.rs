@@ -395,7 +395,7 @@ impl Examination<'_> {
         let tree = self.subject.draft.tree(&self.repo.repodata.tree)?;
         for (name, entry) in tree.entries() {
             let path = repodata.join(name);
-            let belongs = matches!(&**name, REPOMD | b"repomd.xml.asc" | b"repomd.xml.key")
+            let belongs = matches!(name, REPOMD | b"repomd.xml.asc" | b"repomd.xml.key")
                 || known.contains(&path)
                 || known.iter().any(|record| is_below(record, &path));
             if !belongs {

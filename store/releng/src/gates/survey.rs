@@ -59,11 +59,11 @@ impl Survey {
         let mut stray = Vec::new();
         for (name, entry) in nodes.tree(&dir.tree)?.entries() {
             match entry {
-                Entry::File(file) if **name == *TREEINFO => {
+                Entry::File(file) if *name == *TREEINFO => {
                     self.treeinfos.push((path.join(name), *file));
                 }
                 Entry::File(_) => below.stray |= !covered && is_rpm(name),
-                Entry::Dir(_) if is_repo && **name == *REPODATA => {}
+                Entry::Dir(_) if is_repo && *name == *REPODATA => {}
                 Entry::Dir(child) => {
                     let child_path = path.join(name);
                     let found = self.walk(nodes, child, &child_path, nonrepo, covered)?;

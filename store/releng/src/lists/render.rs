@@ -96,30 +96,30 @@ enum Step {
     Below(usize, usize),
 }
 
-/// Visits the entries of a directory, which are sorted by name, so that whole paths ascend.
-fn bytewise<T>(
-    entries: &[(Box<[u8]>, T)],
-    is_dir: impl Fn(&T) -> bool,
+/// Visits the entries of a directory, so that whole paths ascend. They come sorted by name, and
+/// say whether they are directories.
+fn bytewise<'n>(
+    entries: impl Iterator<Item = (&'n [u8], bool)>,
     mut visit: impl FnMut(Step) -> Result<()>,
 ) -> Result<()> {
     // Directories whose rows are out and whose content is not. Each begins with the name of the
     // one under it and goes on with a byte before `/`, so the last one is always the next.
-    let mut open: Vec<(usize, usize)> = Vec::new();
+    let mut open: Vec<(&[u8], usize, usize)> = Vec::new();
     let mut dirs = 0;
-    for (index, (name, entry)) in entries.iter().enumerate() {
-        while let Some(&(dir, nth)) = open.last()
-            && name.strip_prefix(&*entries[dir].0).is_none_or(|rest| rest.first() > Some(&b'/'))
+    for (index, (name, is_dir)) in entries.enumerate() {
+        while let Some(&(above, dir, nth)) = open.last()
+            && name.strip_prefix(above).is_none_or(|rest| rest.first() > Some(&b'/'))
         {
             open.pop();
             visit(Step::Below(dir, nth))?;
         }
         visit(Step::Row(index))?;
-        if is_dir(entry) {
-            open.push((index, dirs));
+        if is_dir {
+            open.push((name, index, dirs));
             dirs += 1;
         }
     }
-    while let Some((dir, nth)) = open.pop() {
+    while let Some((_, dir, nth)) = open.pop() {
         visit(Step::Below(dir, nth))?;
     }
     Ok(())
@@ -173,7 +173,7 @@ impl<'a> Renderer<'a> {
             Unit::Ready(chunk) => return Ok(chunk),
             Unit::Rows { mut place, tree, rows, times } => {
                 for index in rows {
-                    let (name, entry) = &tree.entries()[index];
+                    let (name, entry) = tree.entries().at(index);
                     self.entry(&mut place, name, entry, times[index], &mut out)?;
                 }
             }
@@ -196,15 +196,14 @@ impl<'a> Renderer<'a> {
         let block = Block::of(words, &tree)?;
         let dirs = block.dirs(&tree)?;
         bytewise(
-            tree.entries(),
-            |entry| entry.as_dir().is_some(),
+            tree.entries().iter().map(|(name, entry)| (name, entry.as_dir().is_some())),
             |step| match step {
                 Step::Row(index) => {
-                    let (name, entry) = &tree.entries()[index];
+                    let (name, entry) = tree.entries().at(index);
                     self.entry(place, name, entry, block.times()[index], out)
                 }
                 Step::Below(index, nth) => {
-                    let (name, entry) = &tree.entries()[index];
+                    let (name, entry) = tree.entries().at(index);
                     let Some(child) = entry.as_dir().filter(|_| is_listable(name)) else {
                         return Ok(());
                     };
@@ -319,8 +318,11 @@ impl<'a> Planner<'a, '_> {
     }
 
     fn live(&mut self, live: &Live, path: &mut Vec<u8>, access: Access) -> Result<()> {
-        let is_dir = |thing: &Thing| matches!(thing, Thing::Dir(..) | Thing::View(_));
-        bytewise(&live.entries, is_dir, |step| {
+        let entries = live.entries.iter().map(|(name, thing)| {
+            let is_dir = matches!(thing, Thing::Dir(..) | Thing::View(_));
+            (&**name, is_dir)
+        });
+        bytewise(entries, |step| {
             let (Step::Row(index) | Step::Below(index, _)) = step;
             let (name, thing) = &live.entries[index];
             let len = path.len();
@@ -395,8 +397,7 @@ impl<'a> Planner<'a, '_> {
         let mut rows = Vec::new();
         let len = place.path.len();
         bytewise(
-            tree.entries(),
-            |entry| entry.as_dir().is_some(),
+            tree.entries().iter().map(|(name, entry)| (name, entry.as_dir().is_some())),
             |step| match step {
                 Step::Row(index) => {
                     rows.push(index);
@@ -406,7 +407,7 @@ impl<'a> Planner<'a, '_> {
                     }
                 }
                 Step::Below(index, nth) => {
-                    let (name, entry) = &tree.entries()[index];
+                    let (name, entry) = tree.entries().at(index);
                     let Some(child) = entry.as_dir().filter(|_| is_listable(name)) else {
                         return Ok(());
                     };
@@ -483,22 +484,17 @@ mod tests {
     #[test]
     fn steps_ascend_by_whole_paths() {
         let names: [&[u8]; 9] = [b"a", b"a-", b"a-b", b"a.", b"a0", b"ab", b"b", b"b!", b"c"];
-        let entries: Vec<(Box<[u8]>, ())> = names.iter().map(|name| ((*name).into(), ())).collect();
         let mut paths = Vec::new();
-        bytewise(
-            &entries,
-            |()| true,
-            |step| {
-                paths.push(match step {
-                    Step::Row(index) => names[index].to_vec(),
-                    Step::Below(index, nth) => {
-                        assert_eq!(index, nth);
-                        [names[index], b"/x"].concat()
-                    }
-                });
-                Ok(())
-            },
-        )
+        bytewise(names.iter().map(|name| (*name, true)), |step| {
+            paths.push(match step {
+                Step::Row(index) => names[index].to_vec(),
+                Step::Below(index, nth) => {
+                    assert_eq!(index, nth);
+                    [names[index], b"/x"].concat()
+                }
+            });
+            Ok(())
+        })
         .unwrap();
         let mut sorted = paths.clone();
         sorted.sort();

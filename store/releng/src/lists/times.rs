@@ -244,7 +244,7 @@ fn advance(
     let mut dirs = Vec::new();
     for (name, entry) in tree.entries() {
         let (mut time, mut inside) = (None, None);
-        while let Some(((other, was), at)) = known.next_if(|((other, _), _)| other <= name) {
+        while let Some(((other, was), at)) = known.next_if(|((other, _), _)| *other <= name) {
             let words = was.as_dir().map(|dir| Ok((&dir.tree, block.next_dir()?))).transpose()?;
             if other == name {
                 time = same(was, entry).then_some(*at);

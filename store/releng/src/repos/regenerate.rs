@@ -131,7 +131,7 @@ fn differing(
     let before = old.map(|old| nodes.tree(&old.tree)).transpose()?.unwrap_or_default();
     for (name, entry) in nodes.tree(&new.tree)?.entries() {
         if let Entry::Dir(child) = entry
-            && **name != *REPODATA
+            && *name != *REPODATA
         {
             let old = before.get(name).and_then(Entry::as_dir);
             differing(nodes, &path.join(name), old, child, found)?;
