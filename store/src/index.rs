@@ -430,6 +430,11 @@ impl View {
         Ok(moves)
     }
 
+    /// Returns where a node is.
+    pub fn node(&self, id: &NodeId) -> Result<Option<(PackId, Place)>> {
+        self.places()?.get(id)
+    }
+
     /// Returns a reader of where nodes are.
     pub fn places(&self) -> Result<Places> {
         Ok(Places {

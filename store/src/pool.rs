@@ -29,8 +29,8 @@ use crate::tree::FileEntry;
 
 pub use mend::{Copy, QUARANTINE};
 
-/// How many bytes are read at once.
-const CHUNK: usize = 1 << 20;
+/// How many bytes are read at once: what is read, hashed and written stays in a core's own cache.
+const CHUNK: usize = 256 << 10;
 /// How many bytes of a mapped file are hashed before the operator is asked again.
 const MAPPED: usize = 256 << 20;
 /// How many sibling inodes an object may have; at 63 links each (the lowest limit that we have
@@ -147,7 +147,8 @@ impl Pool {
         })
     }
 
-    fn missing(&self, id: &ObjectId, path: &RelPath) -> Error {
+    /// Returns the error for an object that should be here and is not.
+    pub(crate) fn missing(&self, id: &ObjectId, path: &RelPath) -> Error {
         Error::MissingObject { id: *id, pool: self.root.path().to_owned(), path: path.clone() }
     }
 
@@ -470,21 +471,18 @@ impl<'p> Batch<'p> {
         }
     }
 
-    /// Brings in an object from another pool, by link where both are on one file system, else by
-    /// a copy that is hashed on the way.
+    /// Brings in an object that this pool lacks from another pool, where it looks like `stat`: by
+    /// link where both are on one file system, else by a copy that is hashed on the way.
     pub fn import(
         &self,
         from: &Pool,
+        stat: &Stat,
         file: &FileEntry,
-        path: &dyn Fn() -> RelPath,
         observer: &dyn Observer,
     ) -> Result<()> {
-        if file.object.is_empty_file() || !self.claim(&file.object)? {
+        if file.object.is_empty_file() || !locked(&self.claimed).insert(file.object) {
             return Ok(());
         }
-        let Some(stat) = from.stat(&file.object)? else {
-            return Err(from.missing(&file.object, &path()));
-        };
         let name = name_of(&file.object);
         let same_owner = self.pool.owner.is_none_or(|owner| owner == (stat.uid, stat.gid));
         if same_owner && !self.pool.apart.load(Ordering::Relaxed) {
@@ -659,7 +657,7 @@ fn stream(
     observer: &dyn Observer,
 ) -> Result<ObjectId> {
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(stat.size).unwrap_or(CHUNK))];
     let mut offset = 0;
     while offset < stat.size {
         let (start, end) = match stat.is_sparse() {
@@ -675,7 +673,8 @@ fn stream(
         }
         while offset < end.min(stat.size) {
             go_on(observer)?;
-            let want = CHUNK.min((end.min(stat.size) - offset) as usize);
+            let left = end.min(stat.size) - offset;
+            let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let got = source.read(&mut buffer[..want])?;
             if got == 0 {
                 return Err(Error::Changed { path: source.path().to_owned(), what: "size" });

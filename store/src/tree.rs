@@ -12,7 +12,7 @@ use crate::cache::TreeCache;
 use crate::error::{Error, Result, shown};
 use crate::fs::Time;
 use crate::id::{ObjectId, TreeId};
-use crate::path::{RelPath, name_fault};
+use crate::path::{RelPath, any_name_fault, name_fault};
 
 /// The version byte of the canonical encoding.
 const VERSION: u8 = 1;
@@ -327,17 +327,17 @@ impl Tree {
         let mut last: &[u8] = b"";
         for _ in 0..count {
             let (name, entry) = input.entry()?;
-            if name_fault(name).is_some() {
-                return Err("an entry has a name that no directory can hold");
-            }
-            // No name is empty, so the first one is greater than none.
+            // The first one is greater than none, unless it is empty: no name either way.
             if last >= name {
-                return Err("entries are not in ascending order");
+                return Err("entries are not in ascending order, or one has no name");
             }
             last = name;
             let start = u32::try_from(tree.names.len()).map_err(|_| "the names are too long")?;
             tree.names.extend_from_slice(name);
             tree.slots.push(Slot { start, len: name.len() as u8, entry });
+        }
+        if any_name_fault(&tree.names, tree.entries().iter().map(|(name, _)| name)) {
+            return Err("an entry has a name that no directory can hold");
         }
         if !input.0.is_empty() {
             return Err("bytes follow the last entry");

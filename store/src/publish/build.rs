@@ -88,14 +88,17 @@ impl Build<'_> {
                 if apply.observer.interrupted() {
                     return Err(Error::Interrupted);
                 }
-                let mut from = pool;
                 for other in &others {
-                    if other.pool().stat(&file.object)?.is_some() {
-                        from = other.pool();
-                        break;
+                    if let Some(stat) = other.pool().stat(&file.object)? {
+                        batch.import(other.pool(), &stat, file, apply.observer)?;
+                        apply.observer.advance(1, file.size);
+                        return Ok(());
                     }
                 }
-                batch.import(from, file, &|| path.clone(), apply.observer)?;
+                // Another command may have brought it here in the meantime.
+                if pool.stat(&file.object)?.is_none() {
+                    return Err(pool.missing(&file.object, path));
+                }
                 apply.observer.advance(1, file.size);
                 Ok(())
             })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_store::diff::diff;
+use cairn_store::diff::{Changed, diff};
 use cairn_store::progress::Observer;
 use cairn_store::publish::Intent;
 use cairn_store::refs::RefName;
@@ -250,6 +250,11 @@ fn check_deletes(
         None => None,
     };
     let Some(floor) = allowed.or(configured) else { return Ok(()) };
+    // With the metadata it is never less, and quicker to count.
+    let with_metadata = Changed::between(draft, Some(old), Some(new))?.files_removed;
+    if !floor.is_exceeded(with_metadata, old.files) {
+        return Ok(());
+    }
     let mut removed = 0;
     diff(draft, Some(old), Some(new), &mut |change| {
         let is_file = !matches!(change.old, Some(Entry::Dir(_)));
