@@ -97,6 +97,16 @@ struct FoundDir {
     entries: Vec<(Box<[u8]>, Found)>,
 }
 
+impl FoundDir {
+    /// Iterates over the files in this directory itself.
+    fn files(&self) -> impl Iterator<Item = (&[u8], &FoundFile)> {
+        self.entries.iter().filter_map(|(name, found)| match found {
+            Found::File(file) => Some((&**name, file)),
+            Found::Dir(_) | Found::Symlink(_) => None,
+        })
+    }
+}
+
 enum Found {
     File(FoundFile),
     Dir(Box<FoundDir>),
@@ -125,6 +135,26 @@ struct Unknown<'a> {
     file: &'a FoundFile,
     /// What it is if its sample is still the same.
     known: Option<Box<Inode>>,
+}
+
+/// What the inode cache says of a file.
+enum Answer {
+    /// It is this.
+    Known(ObjectId),
+    /// It is this if its sample is still the same. Boxed, because there are millions of questions
+    /// and few such answers.
+    Sample(Box<Inode>),
+    /// Nothing.
+    Unknown,
+}
+
+/// What reading a file found out: with [`FoundFile`] all of an [`Inode`].
+struct Read {
+    object: ObjectId,
+    ctime: Time,
+    sample: [u8; 16],
+    /// Whether it was read, and not known by its sample.
+    whole: bool,
 }
 
 /// How many bytes at each end of a file make its sample. Signed and packed formats begin with what
@@ -159,7 +189,7 @@ impl Store {
         }
         observer.begin("Reading", files_read, bytes_read);
         let batch = Batch::new(pool)?;
-        let reader = Reader { source, pool, batch: &batch, placement, observer };
+        let reader = Reader { source, batch: &batch, placement, observer };
         let read = unknown
             .par_iter()
             .map(|(path, files)| reader.dir(path, files))
@@ -168,16 +198,27 @@ impl Store {
 
         let mut inodes = Vec::with_capacity(files_read as usize);
         let (mut files_read, mut bytes_read) = (0, 0);
-        for (inode, was_read) in read.into_iter().flatten() {
-            if was_read {
-                files_read += 1;
-                bytes_read += inode.size;
-            }
-            objects.insert(InodeKey { dev: inode.dev, ino: inode.ino }, inode.object);
+        let files = unknown.iter().flat_map(|(_, files)| files);
+        for (Unknown { file, .. }, read) in files.zip(read.into_iter().flatten()) {
+            objects.insert(file.inode, read.object);
             // A file that was known by its sample is not written again: the next compose links it
             // once more and moves its change time anyway.
-            if was_read && may_remember(&inode, started, placement) {
-                inodes.push(inode);
+            if !read.whole {
+                continue;
+            }
+            files_read += 1;
+            bytes_read += file.size;
+            if may_remember(read.ctime, started, placement) {
+                inodes.push(Inode {
+                    dev: file.inode.dev,
+                    ino: file.inode.ino,
+                    size: file.size,
+                    mtime: file.mtime,
+                    ctime: read.ctime,
+                    object: read.object,
+                    pool: pool.tag(),
+                    sample: read.sample,
+                });
             }
         }
         drop(unknown);
@@ -226,44 +267,40 @@ impl Store {
         let inodes = self.index().view()?.inodes()?;
         let knows = |file: &FoundFile| {
             if how.recognise == Recognise::Never {
-                return Ok(None);
+                return Ok(Answer::Unknown);
             }
-            let known = inodes.get(file.inode.dev, file.inode.ino)?;
-            // Boxed, because there are millions of questions and few such answers at a time.
-            Ok(known.map(Box::new).filter(|known| {
-                known.size == file.size
-                    && known.mtime == file.mtime
-                    && known.pool == pool.tag()
-                    && (known.ctime == file.ctime || how.may_recognise())
-            }))
+            let known = inodes.get(file.inode.dev, file.inode.ino)?.filter(|known| {
+                known.size == file.size && known.mtime == file.mtime && known.pool == pool.tag()
+            });
+            Ok(match known {
+                Some(known) if known.ctime == file.ctime || how.placement == Placement::Link => {
+                    Answer::Known(known.object)
+                }
+                Some(known) => Answer::Sample(Box::new(known)),
+                None => Answer::Unknown,
+            })
         };
         let answers = dirs
             .par_iter()
-            .map(|(_, dir)| {
-                let files = dir.entries.iter().filter_map(|(name, found)| match found {
-                    Found::File(file) => Some((name, file)),
-                    Found::Dir(_) | Found::Symlink(_) => None,
-                });
-                files.map(|(name, file)| Ok((&**name, file, knows(file)?))).collect()
-            })
+            .map(|(_, dir)| dir.files().map(|(_, file)| knows(file)).collect())
             .collect::<Result<Vec<Vec<_>>>>()?;
         let files = answers.iter().map(Vec::len).sum();
         let mut objects = HashMap::with_capacity(files);
         let mut claimed = HashSet::new();
         let mut unknown = Vec::new();
-        for ((path, _), answers) in dirs.iter().zip(answers) {
+        for ((path, dir), answers) in dirs.iter().zip(answers) {
             let mut files = Vec::new();
-            for (name, file, known) in answers {
-                match known {
-                    Some(known)
-                        if known.ctime == file.ctime || how.placement == Placement::Link =>
-                    {
-                        objects.insert(file.inode, known.object);
+            for ((name, file), answer) in dir.files().zip(answers) {
+                let known = match answer {
+                    Answer::Known(object) => {
+                        objects.insert(file.inode, object);
+                        continue;
                     }
-                    known if claimed.insert(file.inode) => {
-                        files.push(Unknown { name, file, known });
-                    }
-                    _ => {}
+                    Answer::Sample(known) => Some(known),
+                    Answer::Unknown => None,
+                };
+                if claimed.insert(file.inode) {
+                    files.push(Unknown { name, file, known });
                 }
             }
             if !files.is_empty() {
@@ -274,24 +311,14 @@ impl Store {
     }
 }
 
-impl How {
-    /// Returns whether a moved change time may be looked past.
-    fn may_recognise(self) -> bool {
-        match self.recognise {
-            Recognise::BySample => true,
-            Recognise::Never => false,
-        }
-    }
-}
-
 /// Counts the files and bytes that must be read if no sample has changed.
 fn to_read(unknown: &[(&RelPath, Vec<Unknown<'_>>)]) -> (u64, u64) {
     let files = unknown.iter().flat_map(|(_, files)| files).filter(|file| file.known.is_none());
     files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.file.size))
 }
 
-fn may_remember(inode: &Inode, started: i128, placement: Placement) -> bool {
-    let ctime = i128::from(inode.ctime.secs) * 1_000_000_000 + i128::from(inode.ctime.nanos);
+fn may_remember(ctime: Time, started: i128, placement: Placement) -> bool {
+    let ctime = i128::from(ctime.secs) * 1_000_000_000 + i128::from(ctime.nanos);
     placement == Placement::Link || ctime < started - RACY
 }
 
@@ -391,7 +418,6 @@ fn refuse_if_full(pool: &Pool, bytes: u64, files: u64) -> Result<()> {
 /// Reads unknown files into a batch.
 struct Reader<'a> {
     source: &'a Dir,
-    pool: &'a Pool,
     batch: &'a Batch<'a>,
     placement: Placement,
     observer: &'a dyn Observer,
@@ -401,7 +427,7 @@ impl Reader<'_> {
     /// How many files one thread reads before another may take over the directory.
     const SHARE: usize = 64;
 
-    fn dir(&self, path: &RelPath, files: &[Unknown<'_>]) -> Result<Vec<(Inode, bool)>> {
+    fn dir(&self, path: &RelPath, files: &[Unknown<'_>]) -> Result<Vec<Read>> {
         let dir = self.source.dir_at(path)?;
         let read = files
             .par_chunks(Self::SHARE)
@@ -413,13 +439,7 @@ impl Reader<'_> {
         Ok(read.into_iter().flatten().collect())
     }
 
-    /// Returns what the file is, and whether it had to be read.
-    fn file(
-        &self,
-        dir: &Dir,
-        unknown: &Unknown<'_>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(Inode, bool)> {
+    fn file(&self, dir: &Dir, unknown: &Unknown<'_>, buffer: &mut Vec<u8>) -> Result<Read> {
         if self.observer.interrupted() {
             return Err(Error::Interrupted);
         }
@@ -428,7 +448,8 @@ impl Reader<'_> {
         unchanged(&open, unknown.file, &before)?;
         let sample = sample(&open, before.size)?;
         if let Some(known) = unknown.known.as_deref().filter(|known| known.sample == sample) {
-            return Ok((Inode { ctime: before.ctime, ..*known }, false));
+            let (object, ctime) = (known.object, before.ctime);
+            return Ok(Read { object, ctime, sample, whole: false });
         }
         let object = match (self.placement, before.size) {
             (Placement::Copy, 0..=SMALL) => self.small(&mut open, &before, buffer)?,
@@ -447,17 +468,7 @@ impl Reader<'_> {
             }
         }
         self.observer.advance(1, before.size);
-        let inode = Inode {
-            dev: after.dev,
-            ino: after.ino,
-            size: after.size,
-            mtime: after.mtime,
-            ctime: after.ctime,
-            object,
-            pool: self.pool.tag(),
-            sample,
-        };
-        Ok((inode, true))
+        Ok(Read { object, ctime: after.ctime, sample, whole: true })
     }
 
     fn small(&self, open: &mut OpenFile, stat: &Stat, buffer: &mut Vec<u8>) -> Result<ObjectId> {
@@ -571,8 +582,7 @@ fn make_tree(
         .collect();
     let made = below.into_par_iter().map(|child| make_tree(draft, child, objects));
     let mut made = made.collect::<Result<Vec<_>>>()?.into_iter();
-    let mut entries = Vec::with_capacity(dir.entries.len());
-    for (name, found) in &dir.entries {
+    let entries = dir.entries.iter().map(|(name, found)| {
         let entry = match found {
             Found::File(file) => {
                 let object = *objects.get(&file.inode).expect("every file is known or was read");
@@ -582,8 +592,9 @@ fn make_tree(
             Found::Dir(_) => Entry::Dir(made.next().expect("every directory was made")),
             Found::Symlink(link) => Entry::Symlink(link.clone()),
         };
-        entries.push((name.clone(), entry));
-    }
+        (&**name, entry)
+    });
+    let tree = Tree::of_sorted(entries)?;
     // The sticky and set-group-id bits of a shared compose directory are not the release's.
-    Ok(draft.put(Tree::new(entries)?, dir.stat.mode & 0o777, dir.stat.mtime))
+    Ok(draft.put(tree, dir.stat.mode & 0o777, dir.stat.mtime))
 }

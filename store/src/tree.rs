@@ -249,6 +249,27 @@ impl Tree {
         Ok(tree.finish())
     }
 
+    /// Makes a tree of entries that come in the order of their names.
+    ///
+    /// # Errors
+    /// As [`Tree::new`], and names out of order.
+    pub fn of_sorted<'n>(
+        entries: impl ExactSizeIterator<Item = (&'n [u8], Entry)>,
+    ) -> Result<Self> {
+        let mut tree = TreeBuilder::with_capacity(entries.len());
+        let mut last: &[u8] = b"";
+        for (name, entry) in entries {
+            let fault =
+                name_fault(name).or((last >= name).then_some("is not greater than the last"));
+            if let Some(fault) = fault {
+                return Err(Error::corrupt(format!("name {:?}", shown(name)), fault));
+            }
+            tree.push(name, entry);
+            last = name;
+        }
+        Ok(tree.finish())
+    }
+
     /// Returns the entries.
     pub fn entries(&self) -> Entries<'_> {
         Entries { names: &self.names, slots: &self.slots }
