@@ -215,7 +215,7 @@ impl Release {
         Self::assemble_without(self.shape, packages, &removed, repodata)
     }
 
-    /// Counts the paths that differ, as a diff of the two trees must.
+    /// Counts the files and symbolic links that differ, as a diff of the two trees must.
     pub fn difference(&self, other: &Self) -> Difference {
         let old: HashMap<&str, &File> = self.by_path();
         let mut difference = Difference::default();
@@ -226,7 +226,19 @@ impl Release {
                 Some(_) => {}
             }
         }
-        difference.removed = self.files.len() + difference.added - other.files.len();
+        // A package that is added may be one with a link beside it, and the link then leads to
+        // another file in every release.
+        let links: HashMap<&str, &str> =
+            self.symlinks.iter().map(|(path, target)| (path.as_str(), target.as_str())).collect();
+        for (path, target) in &other.symlinks {
+            match links.get(path.as_str()) {
+                None => difference.added += 1,
+                Some(before) if before != target => difference.changed += 1,
+                Some(_) => {}
+            }
+        }
+        let paths = |release: &Self| release.files.len() + release.symlinks.len();
+        difference.removed = paths(self) + difference.added - paths(other);
         difference
     }
 
@@ -451,6 +463,19 @@ mod tests {
         assert!(off <= 10, "{} bytes, wanted {wanted}", release.bytes());
         let twins = release.files.iter().filter(|file| file.twin.is_some()).count();
         assert!(twins > 50, "{twins}");
+    }
+
+    #[test]
+    fn links_count_as_the_files_do() {
+        let mut first = Release::first(SHAPE);
+        let mut next = first.next(Change::Percent, 1);
+        let before = first.difference(&next);
+        let link = |path: &str, target: &str| (path.to_owned(), target.to_owned());
+        first.symlinks.extend([link("a", "x"), link("b", "x"), link("c", "x")]);
+        next.symlinks.extend([link("a", "y"), link("c", "x"), link("d", "x"), link("e", "x")]);
+        let Difference { added, removed, changed } = before;
+        let expected = Difference { added: added + 2, removed: removed + 1, changed: changed + 1 };
+        assert_eq!(first.difference(&next), expected);
     }
 
     #[test]

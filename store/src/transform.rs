@@ -132,7 +132,7 @@ fn graft_names(
 ) -> Result<DirEntry> {
     let (name, rest) = names.split_first().expect("graft passes at least one name");
     let tree = draft.tree(&dir.tree)?;
-    let new = if rest.is_empty() {
+    let mut new = if rest.is_empty() {
         entry
     } else {
         let below = match tree.get(name) {
@@ -144,7 +144,6 @@ fn graft_names(
         Some(Entry::Dir(graft_names(draft, &below, rest, entry)?))
     };
     let mut entries = TreeBuilder::with_capacity(tree.entries().len() + 1);
-    let mut new = new;
     for (other, entry) in tree.entries() {
         if other >= *name
             && let Some(entry) = new.take()
