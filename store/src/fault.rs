@@ -83,6 +83,20 @@ crash_points! {
     ListsWritten = "lists-written",
     /// One mirror list has been replaced.
     ListReplaced = "list-replaced",
+    /// One object that is needed has been brought back from the trash.
+    TrashRescued = "trash-rescued",
+    /// One object in the trash is removed for good.
+    TrashEmptied = "trash-emptied",
+    /// One pack that a collection had taken out of the store is removed.
+    PackRemoved = "pack-removed",
+    /// The index has forgotten the files whose objects are about to go; nothing is logged.
+    ObjectsForgotten = "objects-forgotten",
+    /// One object is in the trash.
+    ObjectTrashed = "object-trashed",
+    /// All chosen objects are in the trash; what is condemned is written as it was before.
+    ObjectsSwept = "objects-swept",
+    /// What is condemned from now on is written.
+    CondemnedWritten = "condemned-written",
 }
 
 /// Dies here if this run was told to.

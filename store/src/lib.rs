@@ -1,7 +1,7 @@
 //! The mechanism of cairn: bytes, names, trees, log, pools and atomic publishing.
 //!
 //! It knows nothing of packages, distributions or environments and prints nothing. Inside,
-//! things depend downwards only: verbs ([`ingest`], [`diff`], [`publish`]) on [`store`], [`log`]
+//! things depend downwards only: verbs ([`ingest`], [`diff`], [`publish`], [`gc`]) on [`store`], [`log`]
 //! and [`index`], those on [`tree`] and [`snapshot`], those on [`pool`], those on [`fs`] and
 //! [`fault`], those on [`id`], [`path`] and [`error`].
 
@@ -10,6 +10,7 @@ pub mod diff;
 pub mod error;
 pub mod fault;
 pub mod fs;
+pub mod gc;
 pub mod id;
 pub mod index;
 pub mod ingest;

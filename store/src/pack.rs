@@ -89,6 +89,16 @@ impl PackWriter {
         self.places.push((id, place));
     }
 
+    /// Returns how many bytes the pack has so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     /// Writes the pack durably and returns its name and what is in it.
     pub fn finish(self, packs: &Packs) -> Result<(PackId, Listing)> {
         let id = PackId::of(&self.bytes);

@@ -119,6 +119,11 @@ impl Pool {
         &self.root
     }
 
+    /// Returns the directory of objects.
+    pub(crate) fn objects(&self) -> &Dir {
+        &self.objects
+    }
+
     /// Returns the first bytes of the mount's id as a number.
     pub fn tag(&self) -> u64 {
         self.tag
@@ -596,7 +601,7 @@ pub fn name_of(id: &ObjectId) -> Vec<u8> {
 }
 
 /// Gives a finished temporary file its name; if the name is taken, the file that has it stays.
-fn enter(from: &Dir, temp: &[u8], to: &Dir, name: &[u8]) -> Result<()> {
+pub(crate) fn enter(from: &Dir, temp: &[u8], to: &Dir, name: &[u8]) -> Result<()> {
     match from.rename(temp, to, name, Replace::No) {
         Ok(()) => Ok(()),
         Err(error) if error.is(Errno::EXIST) => from.remove_if_there(temp).map(drop),

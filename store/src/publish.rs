@@ -137,6 +137,19 @@ pub struct Live {
     pub leftovers_until: Option<jiff::Timestamp>,
 }
 
+/// What a tree on a mount holds, as its record says.
+#[derive(Clone, Debug)]
+pub struct RecordedTree {
+    /// The ref whose view it is of.
+    pub view: String,
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The snapshot's root, and those between which its leftovers lie.
+    pub roots: Vec<TreeId>,
+    /// Whether it was ever live. One that was not may be of a snapshot that was never logged.
+    pub was_live: bool,
+}
+
 /// A view's state on its mount, read and not yet changed.
 struct State {
     mount: Mount,
@@ -173,6 +186,26 @@ impl Store {
             }
         };
         Ok(Some((dir, published(draft, &record.content)?)))
+    }
+
+    /// Returns what the trees of every view on a mount hold, live or not, as their records say.
+    pub fn recorded_trees(&self, mount: &Mount) -> Result<Vec<RecordedTree>> {
+        let views = mount.pool().root().dir(b"views")?;
+        let mut trees = Vec::new();
+        for name in views.names()? {
+            let view = String::from_utf8_lossy(&name).replace('+', "/");
+            for record in Records::read(&views.dir(&name)?)?.trees {
+                let left = record.content.leftovers.iter();
+                let left = left.flat_map(|left| [left.from.tree, left.to.tree]);
+                trees.push(RecordedTree {
+                    view: view.clone(),
+                    snapshot: record.content.snapshot,
+                    roots: [record.content.root.tree].into_iter().chain(left).collect(),
+                    was_live: record.published.is_some(),
+                });
+            }
+        }
+        Ok(trees)
     }
 
     fn view_state(&self, view: &ViewSpec) -> Result<State> {

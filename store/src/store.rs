@@ -146,6 +146,11 @@ impl Store {
         self.root.path()
     }
 
+    /// Returns the store's directory, open.
+    pub(crate) fn root(&self) -> &Dir {
+        &self.root
+    }
+
     /// Returns what opening had to do, as sentences for the operator.
     pub fn notes(&self) -> &[String] {
         &self.notes
