@@ -140,6 +140,12 @@ pub enum Command {
     Check(CheckArgs),
     /// Check the store: log, packs, index, objects, and every live view; repair what can be.
     Fsck(FsckArgs),
+    /// Collect what nothing needs any more, in two runs with a grace between them.
+    Gc(GcArgs),
+    /// Keep a snapshot from being collected; list and release what is held.
+    Hold(HoldArgs),
+    /// Show what refs cost, alone and shared.
+    Du(DuArgs),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -414,6 +420,81 @@ pub struct FsckArgs {
     pub restart: bool,
     #[command(flatten)]
     pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What no ref, kept publication, hold or tree on a mount needs is condemned first and goes with a later
+run, when the grace is over; what goes is in the trash for a while. So one run never removes anything
+that was needed the moment before: run it from a timer.
+
+Examples:
+  cairn gc -n                        what would go, and what keeps the rest
+  cairn gc
+  cairn gc --keep-last 3 --keep-within 14d --grace 0s --trash 0s    when disk is short")]
+pub struct GcArgs {
+    /// Keep so many publications of each ref, the current one among them [default: keep.last].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_last: Option<u32>,
+    /// Keep what refs named within this time [default: keep.within].
+    #[arg(long, value_name = "DUR")]
+    pub keep_within: Option<String>,
+    /// How long something must have been condemned before it goes [default: keep.grace].
+    #[arg(long, value_name = "DUR")]
+    pub grace: Option<String>,
+    /// How long it stays in the trash [default: keep.trash].
+    #[arg(long, value_name = "DUR")]
+    pub trash: Option<String>,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  cairn hold production/9.7~2 --as before-openssl -m 'last one with OpenSSL 3.2'
+  cairn hold list
+  cairn hold release before-openssl"
+)]
+pub struct HoldArgs {
+    #[command(subcommand)]
+    pub command: Option<HoldCommand>,
+    /// The snapshot to keep.
+    #[arg(value_name = "REV", required = true)]
+    pub rev: Option<String>,
+    /// The hold's name [default: the beginning of the snapshot's id].
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Why; it must be said.
+    #[arg(short = 'm', long = "reason", value_name = "TEXT", required = true)]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HoldCommand {
+    /// List what is held, since when and why.
+    List,
+    /// Let go of what is held.
+    Release {
+        /// The holds, by name.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        reason: Reason,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn du
+  cairn du production/9.7 vault/9.6")]
+pub struct DuArgs {
+    /// The refs [default: all].
+    #[arg(value_name = "REF")]
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ mod content;
 mod demo;
 mod diff;
 mod fsck;
+mod gc;
 mod history;
 mod init;
 mod release;
@@ -92,6 +93,9 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Diff(args) => diff::run(&context, args),
         Command::Check(args) => check::run(&context, args),
         Command::Fsck(args) => fsck::run(&context, args),
+        Command::Gc(args) => gc::gc(&context, args),
+        Command::Hold(args) => gc::hold(&context, args),
+        Command::Du(args) => gc::du(&context, args),
         Command::Config(command) => config::run(&context, command),
         Command::Demo(args) => demo::run(&context, args),
         Command::Completion(args) => shell::completion(&context, args),

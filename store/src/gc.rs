@@ -31,6 +31,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::id::{ObjectId, OperationId, PackId, SnapshotId};
+use crate::lock::Lock;
 use crate::log::Collected;
 use crate::mount::Mount;
 use crate::progress::Observer;
@@ -164,6 +165,7 @@ pub struct Plan<'a> {
     /// What it will do.
     pub report: Report,
     policy: &'a Policy<'a>,
+    lock: Option<Lock>,
     mounts: Vec<Mount>,
     listings: Vec<Listing>,
     condemned: Condemned,
@@ -181,6 +183,23 @@ pub struct Plan<'a> {
 }
 
 impl Store {
+    /// Plans a collection that no other can overtake until it is carried out or dropped.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while another collection runs; as [`Store::plan_gc`].
+    pub fn begin_gc<'a>(
+        &self,
+        policy: &'a Policy<'a>,
+        observer: &dyn Observer,
+    ) -> Result<Plan<'a>> {
+        let lock = self.gc_lock()?;
+        Ok(Plan { lock: Some(lock), ..self.plan_gc(policy, observer)? })
+    }
+
+    fn gc_lock(&self) -> Result<Lock> {
+        self.lock("gc", "the collection of garbage", self.session().lock_wait)
+    }
+
     /// Finds out what a collection would do. Nothing is changed, and nobody is kept waiting.
     ///
     /// # Errors
@@ -211,6 +230,7 @@ impl Store {
         let mut plan = Plan {
             report,
             policy,
+            lock: None,
             mounts,
             listings,
             condemned,
@@ -241,7 +261,9 @@ impl Store {
     /// next run goes on.
     pub fn apply_gc(&self, mut plan: Plan<'_>, observer: &dyn Observer) -> Result<Report> {
         let wait = self.session().lock_wait;
-        let _one = self.lock("gc", "the collection of garbage", wait)?;
+        if plan.lock.is_none() {
+            plan.lock = Some(self.gc_lock()?);
+        }
         if Condemned::read(self)?.seal != plan.condemned.seal {
             return Err(Error::Stale {
                 name: "what is condemned".into(),

@@ -32,6 +32,8 @@ enum Verb {
     RollbackFar,
     /// A publish that finishes a promotion that was killed after it was logged.
     Recovery,
+    /// A collection of garbage that has something of everything to do.
+    Gc,
 }
 
 impl Verb {
@@ -43,6 +45,7 @@ impl Verb {
             Verb::Rollback => &["rollback", "production/9.7"],
             Verb::RollbackFar => &["rollback", "production/9.7", "--to", "production/9.7~3"],
             Verb::Recovery => &["publish"],
+            Verb::Gc => &["gc", "--keep-last", "2", "--keep-within", "0s"],
         }
     }
 }
@@ -58,6 +61,7 @@ enum Next {
 fn middle(point: CrashPoint) -> Option<u64> {
     match point {
         CrashPoint::ObjectWritten | CrashPoint::ObjectNamed | CrashPoint::StandbyChanged => Some(5),
+        CrashPoint::ObjectTrashed | CrashPoint::TrashEmptied => Some(5),
         CrashPoint::MountPrepared | CrashPoint::ListReplaced => Some(2),
         _ => None,
     }
@@ -165,17 +169,32 @@ impl Rounds {
 
     /// Brings the world to where the verb has something to do.
     fn prepare(&mut self, verb: Verb) {
+        if verb == Verb::Gc {
+            // What the first of these condemns, the second throws away, and the one that is
+            // looked at empties the trash of it; what the second condemns it throws away.
+            for _ in 0..2 {
+                self.change();
+                for verb in [Verb::Ingest, Verb::Stage, Verb::Promote, Verb::Gc] {
+                    self.do_verb(verb);
+                }
+            }
+        }
         self.change();
         let before: &[Verb] = match verb {
             Verb::Ingest => &[],
             Verb::Stage => &[Verb::Ingest],
             Verb::Promote | Verb::Recovery => &[Verb::Ingest, Verb::Stage],
-            Verb::Rollback | Verb::RollbackFar => &[Verb::Ingest, Verb::Stage, Verb::Promote],
+            Verb::Rollback | Verb::RollbackFar | Verb::Gc => {
+                &[Verb::Ingest, Verb::Stage, Verb::Promote]
+            }
         };
         for verb in before {
             self.do_verb(*verb);
         }
         self.remember(None);
+        if verb == Verb::Gc {
+            throw_away_one(&self.world);
+        }
         if verb == Verb::Recovery {
             let point = CrashPoint::OperationIndexed;
             self.world.crash_at(point, 1, self.verb(Verb::Promote)).killed();
@@ -207,7 +226,7 @@ impl Rounds {
     fn after(&self, verb: Verb, before: &Live) -> Live {
         let mut after = before.clone();
         match verb {
-            Verb::Ingest => {}
+            Verb::Ingest | Verb::Gc => {}
             Verb::Stage => after.staging = digest(&self.compose),
             Verb::Promote | Verb::Recovery => after.production = before.staging.clone(),
             Verb::Rollback | Verb::RollbackFar => {
@@ -255,6 +274,13 @@ impl Rounds {
             Next::Again => assert_eq!(found, after, "{}", self.label),
         }
         self.remember(Some(&after));
+        if verb == Verb::Gc {
+            // What the index knew is in the log, and what is needed is not in the trash.
+            self.run(&["gc"]);
+            fs::remove_file(self.world.places().store.join("index.redb")).unwrap();
+            self.run(&["status"]);
+            assert_eq!(self.live(), before, "{}", self.label);
+        }
         self.sound();
         true
     }
@@ -350,7 +376,8 @@ pub(crate) fn no_leftovers(world: &World, label: &str) {
         let strange: Vec<_> = names(dir).into_iter().filter(|name| !allowed(name)).collect();
         assert!(strange.is_empty(), "{label}: in {}: {strange:?}", dir.display());
     };
-    only(store, &|name| ["format", "index.redb", "locks", "log", "packs"].contains(&name));
+    let known = ["condemned", "format", "index.redb", "locks", "log", "packs"];
+    only(store, &|name| known.contains(&name));
     only(&store.join("log"), &|name| {
         name.strip_suffix(".json").is_some_and(|number| number.parse::<u64>().is_ok())
     });
@@ -360,7 +387,8 @@ pub(crate) fn no_leftovers(world: &World, label: &str) {
         only(&mount, &|name| known.contains(&name));
         only(&mount.join("tmp"), &|_| false);
         for prefix in names(&mount.join("objects")) {
-            only(&mount.join("objects").join(prefix), &|name| !name.starts_with('.'));
+            let strange = |name: &str| name.starts_with('.') && !name.starts_with(".trash-");
+            only(&mount.join("objects").join(prefix), &|name| !strange(name));
         }
         if mount.join("lists").exists() {
             only(&mount.join("lists"), &|name| !name.starts_with("tmp-") && !name.starts_with('.'));
@@ -406,6 +434,23 @@ fn prepared(production: Option<&Path>, swap: Option<&str>) -> Rounds {
         rounds.remember(None);
     }
     rounds
+}
+
+/// Moves an object that is needed to the trash, as no command does.
+fn throw_away_one(world: &World) {
+    let listed = world.json(["ls", "staging/9.7-RC2:BaseOS/x86_64/os/Packages/r"]);
+    let object = text(&listed["entries"][0]["object"]);
+    let (prefix, rest) = object.split_at(2);
+    let dir = world.staging(".cairn/objects").join(prefix);
+    fs::rename(dir.join(rest), dir.join(format!(".trash-0000000001-{rest}"))).unwrap();
+}
+
+/// Every point of a collection, in a world where each has something to collect.
+fn gc_row() -> BTreeSet<&'static str> {
+    let mut rounds = prepared(None, None);
+    let keep = "[keep]\nlast = 2\nwithin = \"0s\"\ngrace = \"0s\"\ntrash = \"0s\"\n";
+    rounds.world.set_config(&(fs::read_to_string(rounds.world.config()).unwrap() + keep));
+    rounds.row(Verb::Gc)
 }
 
 fn init_row() -> BTreeSet<&'static str> {
@@ -546,6 +591,7 @@ fn a_kill_at_any_point_leaves_old_or_new_and_the_next_command_finishes_or_forget
         let row = move || prepared(None, Some("symlink")).row(verb);
         rows.push((format!("{verb:?} by symlink"), Box::new(row)));
     }
+    rows.push(("Gc".into(), Box::new(gc_row)));
     for swap in ["exchange", "symlink"] {
         let row = move || first_publication_row(swap);
         rows.push((format!("first publication by {swap}"), Box::new(row)));

@@ -6,6 +6,7 @@ mod concurrency;
 mod crashes;
 mod filesystems;
 mod fsck;
+mod gc;
 mod lists;
 mod main_job;
 mod output;

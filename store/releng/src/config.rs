@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use model::{
-    Category, Channel, ComposeSection, Defaults, ErrataSection, Gate, Hook, ListFile, ListKind,
-    ListRoot, Mount, ReleaseSection, RepodataSection, Repos, SigCompose, SignBy, SignSection,
-    StoreSection, TorrentSection,
+    Category, Channel, ComposeSection, Defaults, ErrataSection, Gate, Hook, KeepRule, KeepSection,
+    ListFile, ListKind, ListRoot, Mount, ReleaseSection, RepodataSection, Repos, SigCompose,
+    SignBy, SignSection, StoreSection, TorrentSection,
 };
 pub use sections::BUILT_IN_GATES;
 pub(crate) use sections::is_component;
@@ -61,6 +61,8 @@ pub struct Config {
     pub repodata: RepodataSection,
     /// `[sign]`; none signs nothing.
     pub sign: Option<SignSection>,
+    /// `[keep]`.
+    pub keep: KeepSection,
     /// `[errata]`.
     pub errata: ErrataSection,
     /// `[torrent]`.
@@ -203,6 +205,7 @@ impl Config {
             defaults: sections.defaults,
             repodata: sections.repodata,
             sign: sections.sign,
+            keep: sections.keep,
             errata: sections.errata,
             torrent: sections.torrent,
             lists: sections.lists,

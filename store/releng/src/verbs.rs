@@ -6,6 +6,8 @@
 
 mod check;
 mod errata;
+mod gc;
+mod hold;
 mod ingest;
 mod lists;
 mod moves;
@@ -17,6 +19,8 @@ mod stage;
 
 pub use check::{Checked, check};
 pub use errata::{ErrataReport, errata};
+pub use gc::{GcOptions, GcReport, du, gc};
+pub use hold::{Held, Hold, HoldReport, hold, holds, release};
 pub use ingest::{IngestOptions, ingest};
 pub use lists::lists;
 pub use promote::{PromoteOptions, promote};

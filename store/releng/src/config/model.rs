@@ -117,6 +117,28 @@ pub enum SignBy {
     Key(Template),
 }
 
+/// `[keep]`: what a collection of garbage leaves, and how long it waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeepSection {
+    /// What stays of refs that no pattern matches.
+    pub all: KeepRule,
+    /// How long nothing must have needed something before it goes.
+    pub grace: Duration,
+    /// How long it stays in the trash.
+    pub trash: Duration,
+    /// `[keep.ref.PATTERN]`: what stays of refs that match; of several, the longest counts.
+    pub refs: BTreeMap<String, KeepRule>,
+}
+
+/// What stays of a ref's publications: what either rule keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepRule {
+    /// So many, the current one among them; at least 1.
+    pub last: u32,
+    /// All that the ref named at any moment within this time.
+    pub within: Duration,
+}
+
 /// `[errata]`: where advisories come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrataSection {

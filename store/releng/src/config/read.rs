@@ -374,6 +374,16 @@ impl Field for bool {
     }
 }
 
+impl Field for u32 {
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+
+    fn blank() -> u32 {
+        1
+    }
+}
+
 impl Field for Duration {
     fn toml(&self) -> String {
         format!("\"{}\"", format_duration(*self))
@@ -462,6 +472,20 @@ pub(super) fn text<T>(
 /// Reads a boolean.
 pub(super) fn boolean(value: &Value<'_>) -> Result<bool, Problem> {
     value.get_ref().as_bool().ok_or_else(|| expected("true or false", value))
+}
+
+/// Reads a whole number that is not less than `least`.
+pub(super) fn number(least: u32) -> impl Fn(&Value<'_>) -> Result<u32, Problem> {
+    move |value| {
+        let integer = value.get_ref().as_integer().ok_or_else(|| expected("a number", value))?;
+        let read = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
+        read.filter(|number| *number >= least).ok_or_else(|| Problem {
+            span: value.span(),
+            message: format!("{integer} is not a number from {least} on"),
+            hint: None,
+            inside: 0,
+        })
+    }
 }
 
 /// Reads an array whose items are all different.

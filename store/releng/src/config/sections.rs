@@ -6,7 +6,7 @@ use std::time::Duration;
 use globset::Glob;
 
 use super::model::*;
-use super::read::{Problem, Section, Value, boolean, command, list, map, some, text};
+use super::read::{Problem, Section, Value, boolean, command, list, map, number, some, text};
 use super::value::{
     Checksum, Compression, Environment, HookEvent, LinkMode, Owner, Percent, SignMode, SwapMode,
     Template, TorrentFormat, ValueError, Version, parse_duration, plain_number, suggestion,
@@ -47,6 +47,7 @@ pub(super) struct Sections {
     pub(super) defaults: Defaults,
     pub(super) repodata: RepodataSection,
     pub(super) sign: Option<SignSection>,
+    pub(super) keep: KeepSection,
     pub(super) errata: ErrataSection,
     pub(super) torrent: TorrentSection,
     pub(super) lists: Vec<ListRoot>,
@@ -63,6 +64,7 @@ pub(super) fn read(root: Section<'_>) -> Sections {
     let defaults = read_defaults(root.table("defaults"));
     let repodata = read_repodata(root.table("repodata"));
     let sign = read_sign(root.table("sign"));
+    let keep = read_keep(root.table("keep"));
     let errata = read_errata(root.table("errata"));
     let torrent = read_torrent(root.table("torrent"));
     let lists = read_lists(root.table("lists"), mounts.contains_key("production"));
@@ -80,6 +82,7 @@ pub(super) fn read(root: Section<'_>) -> Sections {
         defaults,
         repodata,
         sign,
+        keep,
         errata,
         torrent,
         lists,
@@ -241,6 +244,28 @@ fn signing_key(text: &str) -> Result<Template, ValueError> {
         return Err(ValueError::new(format!("{text:?} names no key"), hint));
     }
     Template::parse(text, IN_KEY)
+}
+
+fn read_keep(keep: Section<'_>) -> KeepSection {
+    let rule = |section: &Section<'_>, last, within| KeepRule {
+        last: section.or("last", number(1), last),
+        within: section.or("within", text(parse_duration), within),
+    };
+    let all = rule(&keep, 1, Duration::ZERO);
+    let (grace, trash) =
+        (keep.get("grace", text(parse_duration)), keep.get("trash", text(parse_duration)));
+    let refs = keep.table("ref");
+    let mut patterns = BTreeMap::new();
+    for section in refs.tables(|_| None) {
+        let name = section.name().to_owned();
+        if let Err(error) = glob(&name) {
+            section.report(error.message, error.hint);
+        }
+        patterns.insert(name, rule(&section, all.last, all.within));
+        section.finish();
+    }
+    keep.finish();
+    KeepSection { all, grace, trash, refs: patterns }
 }
 
 fn read_errata(errata: Section<'_>) -> ErrataSection {

@@ -48,6 +48,10 @@ fn model_configuration_says_what_it_says() {
     assert_eq!((mode, sign.timeout), (SignMode::InPlace, Duration::from_secs(120)));
     assert_eq!(config.repodata.compression_comps, Compression::Xz);
     assert_eq!(config.torrent.format, TorrentFormat::V1);
+    let day = Duration::from_secs(86_400);
+    assert_eq!(config.keep.all, KeepRule { last: 10, within: 90 * day });
+    assert_eq!((config.keep.grace, config.keep.trash), (day, 7 * day));
+    assert!(config.keep.refs.is_empty());
     assert_eq!(config.releases.keys().copied().collect::<Vec<_>>(), [8, 9, 10]);
     let nine = &config.releases[&9];
     assert_eq!(nine.arches, ["x86_64", "aarch64", "ppc64le", "s390x"]);
