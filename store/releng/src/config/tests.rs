@@ -296,6 +296,11 @@ const ADDED: &[(&str, &str)] = &[
         "7:1: unknown key \"repodata\"; known keys: path, pool, owner, link, swap, keep_trees, grace, max_deletes",
     ),
     ("[sign]", "7:2: missing key \"command\" in [sign]"),
+    ("[keep]\nlast = 0", "8:8: last: 0 is not a number from 1 on"),
+    ("[keep]\nlast = \"3\"", "8:8: last: expected a number, found a string"),
+    ("[keep]\nwithin = \"long\"", "8:10: within: \"long\" is not a duration; write a number and a unit: 90s, 15m, 24h, 7d, 2w"),
+    ("[keep.ref.\"a[\"]\nlast = 3", "7:11: pattern \"a[\": unclosed character class; missing ']'; patterns are globs: *, **, ?, [ab], {a,b}"),
+    ("[keep.ref.a]\ngrace = \"1h\"", "8:1: unknown key \"grace\"; known keys: last, within"),
     (
         "[sign]\ncommand = [\"s\", \"{file}\"]",
         "7:2: missing key \"verify_key\" in [sign]; name the file of the public keys that clients have: only a signature that verifies with them is taken",
