@@ -253,6 +253,28 @@ fn packages_that_no_metadata_describes_are_read_from_their_headers() {
 }
 
 #[test]
+fn a_repo_may_list_the_packages_of_its_neighbour() {
+    let world = world();
+    let [first, second] = released(&world).map(|dir| dir.join("compose"));
+    let kickstart = "BaseOS/x86_64/kickstart";
+    for compose in [&first, &second] {
+        let os = &metadata::repos(compose)[Path::new(BASEOS)];
+        os.list_in(&compose.join(kickstart), |href| format!("../os/{href}"));
+        world.cairn(["ingest", compose.to_str().unwrap()]).ok();
+        world.cairn(["stage", "9", "Rocky"]).ok();
+    }
+    let staged = repos(&world.staging(STAGING));
+    let listed = staged[Path::new(kickstart)].packages();
+    // What the older compose's tree listed is still there, beside it, and still listed.
+    let all = staged[Path::new(BASEOS)].packages();
+    let beside: Vec<_> = all.keys().map(|href| format!("../os/{href}")).collect();
+    assert_eq!(listed.keys().cloned().collect::<Vec<_>>(), beside);
+    world.cairn(["check", "staging/9.7-RC2", "repodata"]).ok();
+    let again = world.json(["stage", "9", "Rocky"]);
+    assert!(again["operation"].is_null(), "{again}");
+}
+
+#[test]
 fn a_compose_whose_metadata_lies_is_refused() {
     let world = world();
     let [_, second] = released(&world);

@@ -6,7 +6,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use cairn_repodata::codec::{self, Limits};
+use cairn_repodata::header::FileFacts;
+use cairn_repodata::merge::{Lists, Merge};
 use cairn_repodata::repomd::{self, Repomd};
+use cairn_repodata::write::{Options, RepodataBuilder};
 use cairn_repodata::{Error, comps, modules, primary, updateinfo};
 
 /// A repository on disk.
@@ -89,6 +92,31 @@ impl Repo {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Writes `dir/repodata`, which lists the same packages by locations that `href` makes of
+    /// theirs.
+    #[track_caller]
+    pub fn list_in(&self, dir: &Path, href: impl Fn(&str) -> String) {
+        let facts = self.packages().into_values().map(|package| {
+            let mut sha256 = [0; 32];
+            let hex = package.pkgid.hex();
+            for (byte, at) in sha256.iter_mut().zip((0..hex.len()).step_by(2)) {
+                *byte = u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            }
+            let (size, mtime) = (package.package_size, package.file_time);
+            FileFacts { href: href(&package.href), size, mtime, sha256 }
+        });
+        let mut merge = Merge::new(facts).unwrap();
+        let lists = ["primary", "filelists", "other"].map(|kind| self.content(kind).unwrap());
+        let [primary, filelists, other] = lists.each_ref().map(|list| ("list", list.as_slice()));
+        merge.load(Lists { primary, filelists, other }).unwrap();
+        let mut builder = RepodataBuilder::new(Options::default());
+        merge.finish(&mut builder).unwrap();
+        fs::create_dir_all(dir.join("repodata")).unwrap();
+        for file in builder.finish().unwrap() {
+            fs::write(dir.join("repodata").join(file.name), file.bytes).unwrap();
+        }
     }
 
     /// Asserts that every record is whole and that the package lists are of exactly the RPMs that

@@ -4,9 +4,6 @@ mod inputs;
 mod known;
 mod regenerate;
 
-#[cfg(test)]
-mod tests;
-
 use cairn_store::path::RelPath;
 use cairn_store::tree::{DirEntry, Entry, FileEntry, Nodes};
 

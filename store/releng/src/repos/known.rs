@@ -58,13 +58,33 @@ impl Known {
         Ok(Some(known))
     }
 
-    /// Returns whether the package lists are compressed so and `primary` lists exactly this set.
+    /// Reads where `primary` says that packages are.
+    pub fn listing(&self, reader: &Reader<'_>) -> Result<Listing> {
+        let mut packages = HashMap::new();
+        let mut outside = Vec::new();
+        let (path, list) = self.open(reader, "primary")?;
+        primary::read(&path.to_string(), list, &mut |package: primary::Package| {
+            if package.base.is_some() {
+                return Ok(());
+            }
+            if package.href.split('/').any(|segment| segment == "..") {
+                outside.push(package.href.clone());
+            }
+            packages.insert(package.href, (package.pkgid, package.package_size));
+            Ok::<_, cairn_repodata::Error>(())
+        })
+        .map_err(|error| wrong(&self.path, &error))?;
+        Ok(Listing { packages, outside })
+    }
+
+    /// Returns whether the package lists are compressed so and `listing`, which is theirs, is of
+    /// exactly this set.
     pub fn lists_exactly(
         &self,
-        reader: &Reader<'_>,
+        listing: &Listing,
         set: &[FileFacts],
         compression: Compression,
-    ) -> Result<bool> {
+    ) -> bool {
         let suffix = format!(".xml{}", compression.suffix());
         let packed = |kind| {
             self.repomd.record(kind).is_some_and(|record| {
@@ -72,23 +92,13 @@ impl Known {
                 name.is_some_and(|name| name.ends_with(&suffix) && !name.contains('/'))
             })
         };
-        if !["primary", "filelists", "other"].into_iter().all(packed) {
-            return Ok(false);
-        }
-        let mut wanted: HashMap<&str, &FileFacts> =
-            set.iter().map(|facts| (facts.href.as_str(), facts)).collect();
-        let mut exact = true;
-        let (path, list) = self.open(reader, "primary")?;
-        primary::read(&path.to_string(), list, &mut |package: primary::Package| {
-            exact &= wanted.remove(package.href.as_str()).is_some_and(|facts| {
-                facts.size == package.package_size
-                    && package.base.is_none()
-                    && package.pkgid == Checksum::from_sha256(facts.sha256)
-            });
-            Ok::<_, cairn_repodata::Error>(())
-        })
-        .map_err(|error| wrong(&self.path, &error))?;
-        Ok(exact && wanted.is_empty())
+        listing.packages.len() == set.len()
+            && ["primary", "filelists", "other"].into_iter().all(packed)
+            && set.iter().all(|facts| {
+                listing.packages.get(&facts.href).is_some_and(|(pkgid, size)| {
+                    *size == facts.size && *pkgid == Checksum::from_sha256(facts.sha256)
+                })
+            })
     }
 
     /// Returns the records of the package lists, with what says the same in other forms, and
@@ -226,6 +236,15 @@ impl Known {
         }
         Ok(located)
     }
+}
+
+/// Where the packages of a repo are.
+pub(super) struct Listing {
+    /// Id and size by location; packages that are on another server are left out.
+    packages: HashMap<String, (Checksum, u64)>,
+    /// Locations that lead out of the repo's directory, which real repos have: a tree for
+    /// installers that shares the packages of the tree beside it.
+    pub outside: Vec<String>,
 }
 
 /// What a repo has, as far as advisories care.

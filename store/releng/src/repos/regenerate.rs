@@ -9,18 +9,18 @@ use cairn_repodata::merge::Merge;
 use cairn_repodata::repomd::{self, DistroTag, Record, Repomd, Tags};
 use cairn_repodata::treeinfo::Treeinfo;
 use cairn_repodata::write::{Compression, Options, RepodataBuilder};
-use cairn_repodata::{Checksum, modules, updateinfo};
+use cairn_repodata::{Checksum, modules, resolve_href, updateinfo};
 use cairn_store::fs::{self, Time};
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
 use cairn_store::transform::graft;
-use cairn_store::tree::{DirEntry, Draft, Entry, Nodes, Tree, lookup};
+use cairn_store::tree::{DirEntry, Draft, Entry, FileEntry, Nodes, Tree, lookup};
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::inputs::{External, Inputs};
-use super::known::{Known, Reader, wrong};
+use super::known::{Known, Listing, Reader, wrong};
 use super::{Rpm, is_repo, rpms};
 use crate::audit::repos::{REPODATA, REPOMD};
 use crate::config;
@@ -79,7 +79,7 @@ pub fn regenerate(
     observer: &dyn Observer,
 ) -> Result<Regenerated> {
     let reader = Reader { site, draft, mode, observer };
-    let maker = Maker { reader: &reader, inputs, old };
+    let maker = Maker { reader: &reader, inputs, old, new };
     let mut work = BTreeMap::new();
     differing(draft, &RelPath::ROOT, old, new, &mut work)?;
     for path in inputs.external_repos() {
@@ -145,6 +145,7 @@ struct Maker<'a> {
     reader: &'a Reader<'a>,
     inputs: &'a Inputs<'a>,
     old: Option<&'a DirEntry>,
+    new: &'a DirEntry,
 }
 
 /// The metadata of one repo.
@@ -153,6 +154,28 @@ struct Made {
     /// Nothing if the old metadata stays.
     report: Option<RepoReport>,
     notes: Vec<String>,
+}
+
+/// A package of a repo.
+struct Located {
+    /// As metadata says it, relative to the repo's directory.
+    href: String,
+    /// In the tree.
+    at: RelPath,
+    file: FileEntry,
+}
+
+impl Located {
+    fn inside(repo: &RelPath, rpm: &Rpm) -> Result<Located> {
+        let at = repo.join_path(&rpm.href);
+        match rpm.href.to_str() {
+            Some(href) => Ok(Located { href: href.to_owned(), at, file: rpm.file }),
+            None => {
+                let reason = "metadata cannot list a name that is not UTF-8".to_owned();
+                Err(Error::Repodata { path: at, reason })
+            }
+        }
+    }
 }
 
 /// What a repo's metadata shall have beside the packages.
@@ -214,6 +237,8 @@ impl Maker<'_> {
         let extras = self.extras(path, before.as_ref(), &known)?;
         let options = self.options(&extras, before.iter().chain(&known))?;
         if let (Some(old), Some(before)) = (&old, &before)
+            // A repo without packages of its own lists those of a neighbour: only its lists tell.
+            && (!rpms.is_empty() || old == dir)
             && same_packages(&super::rpms(draft, old)?, &rpms)
             && match old == dir {
                 // How it was written stays as it was as long as nothing new is to be said.
@@ -320,40 +345,46 @@ impl Maker<'_> {
         })
     }
 
-    /// Returns what a repo's lists are to describe, and the RPMs by location.
-    fn package_set<'r>(
+    /// Finds a package that metadata lists outside of its repo; nothing if it is gone.
+    fn outside(&self, path: &RelPath, href: &str) -> Result<Option<Located>> {
+        let resolved = path.to_str().and_then(|dir| resolve_href(dir, href).ok());
+        let Some(at) = resolved.and_then(|at| RelPath::new(at).ok()) else { return Ok(None) };
+        Ok(match lookup(self.reader.draft, self.new, &at)? {
+            Some(Entry::File(file)) => Some(Located { href: href.to_owned(), at, file }),
+            Some(Entry::Dir(_) | Entry::Symlink(_)) | None => None,
+        })
+    }
+
+    /// Returns what a repo's lists are to describe.
+    fn package_set(
         &self,
         path: &RelPath,
-        rpms: &'r [Rpm],
+        packages: &[Located],
         notes: &mut Vec<String>,
-    ) -> Result<(Vec<FileFacts>, HashMap<String, &'r Rpm>)> {
+    ) -> Result<Vec<FileFacts>> {
         let reader = self.reader;
-        let located: Vec<_> =
-            rpms.iter().map(|rpm| (path.join_path(&rpm.href), rpm.file)).collect();
-        let sums = reader.site.sha256(reader.draft, &located, reader.mode, reader.observer)?;
-        let mut by_href = HashMap::with_capacity(rpms.len());
-        let mut seen: HashMap<[u8; 32], &Rpm> = HashMap::with_capacity(rpms.len());
-        let mut set = Vec::with_capacity(rpms.len());
-        for rpm in rpms {
-            let sha256 = sums[&rpm.file.object];
+        let files: Vec<_> =
+            packages.iter().map(|package| (package.at.clone(), package.file)).collect();
+        let sums = reader.site.sha256(reader.draft, &files, reader.mode, reader.observer)?;
+        let mut seen: HashMap<[u8; 32], &Located> = HashMap::with_capacity(packages.len());
+        let mut set = Vec::with_capacity(packages.len());
+        for package in packages {
+            let sha256 = sums[&package.file.object];
             // Clients know a package by its checksum: it is listed where it comes first.
             if let Some(twin) = seen.get(&sha256) {
-                notes.push(format!(
-                    "{path}: {} is the same package as {}, which the metadata lists.",
-                    rpm.href, twin.href
-                ));
+                if twin.at != package.at {
+                    notes.push(format!(
+                        "{path}: {} is the same package as {}, which the metadata lists.",
+                        package.href, twin.href
+                    ));
+                }
                 continue;
             }
-            seen.insert(sha256, rpm);
-            let Some(href) = rpm.href.to_str() else {
-                let reason = "metadata cannot list a name that is not UTF-8".to_owned();
-                return Err(Error::Repodata { path: path.join_path(&rpm.href), reason });
-            };
-            by_href.insert(href.to_owned(), rpm);
-            let (size, mtime) = (rpm.file.size, rpm.file.mtime.secs);
-            set.push(FileFacts { href: href.to_owned(), size, mtime, sha256 });
+            seen.insert(sha256, package);
+            let (href, size) = (package.href.clone(), package.file.size);
+            set.push(FileFacts { href, size, mtime: package.file.mtime.secs, sha256 });
         }
-        Ok((set, by_href))
+        Ok(set)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one repo, used once")]
@@ -369,19 +400,24 @@ impl Maker<'_> {
     ) -> Result<Made> {
         let reader = self.reader;
         let bad = |error: cairn_repodata::Error| wrong(path, &error);
-        let (set, by_href) = self.package_set(path, rpms, &mut notes)?;
-        let count = set.len();
-        let known: Vec<&Known> = known.collect();
-        let mut kept = None;
-        for known in &known {
-            if known.lists_exactly(reader, &set, options.compression)? {
-                kept = Some(*known);
-                break;
-            }
+        let known =
+            known.map(|known| Ok((known, known.listing(reader)?))).collect::<Result<Vec<_>>>()?;
+        let mut packages: Vec<Located> =
+            rpms.iter().map(|rpm| Located::inside(path, rpm)).collect::<Result<_>>()?;
+        for href in known.iter().flat_map(|(_, listing)| &listing.outside) {
+            packages.extend(self.outside(path, href)?);
         }
+        let set = self.package_set(path, &packages, &mut notes)?;
+        let by_href: HashMap<&str, &Located> =
+            packages.iter().map(|package| (package.href.as_str(), package)).collect();
+        let count = set.len();
+        let exact = |(known, listing): &&(&Known, Listing)| {
+            known.lists_exactly(listing, &set, options.compression)
+        };
+        let kept = known.iter().find(exact).map(|(known, _)| *known);
         // Lists that are true as they are stay: mirrors need not fetch them again.
         let mut merge = Merge::new(if kept.is_some() { Vec::new() } else { set }).map_err(bad)?;
-        for known in known {
+        for (known, _) in known {
             if !merge.unknown().is_empty() {
                 known.load(reader, &mut merge)?;
             }
@@ -390,15 +426,14 @@ impl Maker<'_> {
             .unknown()
             .into_par_iter()
             .map(|facts| {
-                let rpm = by_href[&facts.href];
-                let at = path.join_path(&rpm.href);
-                let content = BufReader::new(reader.open(&rpm.file, &at)?);
+                let Located { at, file, .. } = by_href[facts.href.as_str()];
+                let content = BufReader::new(reader.open(file, at)?);
                 Package::read(content, facts.clone())
-                    .map_err(|error| Error::Repodata { path: at, reason: told(&error) })
+                    .map_err(|error| Error::Repodata { path: at.clone(), reason: told(&error) })
             })
             .collect::<Result<_>>()?;
         // An RPM that only its header describes is an input as new as the file is.
-        let read = fresh.iter().filter_map(|p| by_href.get(&p.primary.href));
+        let read = fresh.iter().filter_map(|p| by_href.get(p.primary.href.as_str()));
         options.timestamp = options.timestamp.max(read.map(|rpm| rpm.file.mtime.secs).max());
         if let Some(limit) = fs::env("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()) {
             options.timestamp = options.timestamp.map(|time: i64| time.min(limit));
@@ -488,11 +523,7 @@ fn content_sum(record: &Record) -> Checksum {
     record.open_checksum.clone().unwrap_or_else(|| record.checksum.clone())
 }
 
-fn read_whole(
-    reader: &Reader<'_>,
-    file: &cairn_store::tree::FileEntry,
-    path: &RelPath,
-) -> Result<Vec<u8>> {
+fn read_whole(reader: &Reader<'_>, file: &FileEntry, path: &RelPath) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut content = reader.open(file, path)?;
     std::io::Read::read_to_end(&mut content, &mut bytes).map_err(|source| {
