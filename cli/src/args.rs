@@ -109,6 +109,8 @@ pub enum Command {
     Init(InitArgs),
     /// Take a compose into the store.
     Ingest(IngestArgs),
+    /// Take over a tree that is live already, where it stands.
+    Adopt(AdoptArgs),
     /// Put ingested composes into a release's staging view.
     Stage(StageArgs),
     /// Add advisories to what is staged.
@@ -184,6 +186,27 @@ pub struct IngestArgs {
     /// Take a compose whose STATUS is not FINISHED.
     #[arg(long)]
     pub allow_unfinished: bool,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn adopt production/9.7 -n       what is there, and what would be refused
+  cairn adopt production/9.7
+
+Nothing of the tree is written to or copied: the pool gets hard links or reflinks. It may be served
+meanwhile, and not changed. A run that was interrupted is gone on with by the next.")]
+pub struct AdoptArgs {
+    /// The ref: production/9.7.
+    #[arg(value_name = "REF")]
+    pub name: String,
+    /// Where the tree is; must be where the ref is published, which is the default.
+    pub path: Option<PathBuf>,
+    /// Allow that nothing is at the path for a moment, where the filesystem has no other way.
+    #[arg(long)]
+    pub allow_gap: bool,
     #[command(flatten)]
     pub reason: Reason,
 }

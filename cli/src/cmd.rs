@@ -78,6 +78,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
     let result = match &cli.command {
         Command::Init(args) => init::run(&context, args),
         Command::Ingest(args) => release::ingest(&context, args),
+        Command::Adopt(args) => release::adopt(&context, args),
         Command::Stage(args) => release::stage(&context, args),
         Command::Errata(ErrataCommand::Apply(args)) => release::errata(&context, args),
         Command::Sign(args) => release::sign(&context, args),

@@ -24,7 +24,7 @@ impl Limit {
         Self { per_second: per_second.filter(|rate| *rate > 0), next: Mutex::new(Instant::now()) }
     }
 
-    /// Waits until this many bytes may be read.
+    /// Waits for as long as reading these bytes should have taken.
     fn wait(&self, bytes: u64, observer: &dyn Observer) -> Result<()> {
         if observer.interrupted() {
             return Err(Error::Interrupted);
@@ -60,8 +60,9 @@ impl Limit {
             return hash_file(file, stat, observer);
         }
         ObjectId::of_stream(&mut |buffer| {
-            self.wait(buffer.len() as u64, observer)?;
-            file.read(buffer)
+            let got = file.read(buffer)?;
+            self.wait(got as u64, observer)?;
+            Ok(got)
         })
     }
 }

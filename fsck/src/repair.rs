@@ -225,8 +225,14 @@ fn round(
     }
     let (views, steps): (Vec<_>, Vec<_>) =
         steps.into_iter().partition(|one| matches!(one.step, Step::View { .. }));
-    let mut done = Vec::new();
-    let mut mention = Vec::new();
+    let (mut done, mut mention) = (Vec::new(), Vec::new());
+    let gone: HashSet<ObjectId> = steps
+        .iter()
+        .filter_map(|one| match &one.step {
+            Step::Quarantine { copy, .. } => Some(copy.id),
+            _ => None,
+        })
+        .collect();
     for one in steps {
         if observer.interrupted() {
             return Err(Error::Interrupted);
@@ -240,6 +246,10 @@ fn round(
         // What is damaged beyond repair has been named.
         Err(_) => return Ok((report, done)),
     };
+    // A file of which the inode cache says that its content is here must be read again.
+    if !gone.is_empty() {
+        store.index().forget_objects(&|object| gone.contains(object))?;
+    }
     for one in views {
         let result = publish(subject, &store, &one.step, observer);
         done.push(told(one, outcome(result)?));

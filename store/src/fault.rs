@@ -79,6 +79,14 @@ crash_points! {
     TreeDoubted = "tree-doubted",
     /// A tree that is not what it should be is in quarantine; its record is still there.
     TreeSetAside = "tree-set-aside",
+    /// A portion of a tree that is adopted is in the pool and remembered.
+    PortionAdopted = "portion-adopted",
+    /// A view's record knows the directory that is taken over; nothing has moved.
+    TakeoverRecorded = "takeover-recorded",
+    /// The directory that is taken over has left its path; the link to it is not there yet.
+    TakeoverMoved = "takeover-moved",
+    /// The link to the directory that was taken over stands at its path; that is not synced.
+    TakeoverSwapped = "takeover-swapped",
     /// The next contents of the mirror lists are in temporary files.
     ListsWritten = "lists-written",
     /// One mirror list has been replaced.

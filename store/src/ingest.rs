@@ -10,6 +10,8 @@
 //! ones; so a file of which nothing but the change time moved is known by its first and last
 //! bytes, unless the operator wants it read ([`Recognise::Never`]).
 
+mod adopt;
+
 use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
@@ -23,6 +25,8 @@ use crate::pool::{Batch, Meta, Pool, Sync, hash_file};
 use crate::progress::Observer;
 use crate::store::Store;
 use crate::tree::{DirEntry, Draft, Entry, FileEntry, SymlinkEntry, Tree};
+
+pub use adopt::{Inspection, inspect};
 
 /// Files up to this size are read whole, hashed, and written only if they are new, in bytes.
 const SMALL: u64 = 1 << 20;
@@ -222,7 +226,8 @@ impl Store {
             }
         }
         drop(unknown);
-        let root = make_tree(draft, &root, &objects)?;
+        // The sticky and set-group-id bits of a shared compose directory are not the release's.
+        let root = make_tree(draft, &root, &objects, 0o777)?;
         let counts = Counts { files: root.files, bytes: root.bytes, files_read, bytes_read };
         Ok(Ingested { root, counts, inodes })
     }
@@ -571,6 +576,7 @@ fn make_tree(
     draft: &Draft<'_>,
     dir: &FoundDir,
     objects: &HashMap<InodeKey, ObjectId>,
+    dir_mode: u32,
 ) -> Result<DirEntry> {
     let below: Vec<_> = dir
         .entries
@@ -580,7 +586,7 @@ fn make_tree(
             Found::File(_) | Found::Symlink(_) => None,
         })
         .collect();
-    let made = below.into_par_iter().map(|child| make_tree(draft, child, objects));
+    let made = below.into_par_iter().map(|child| make_tree(draft, child, objects, dir_mode));
     let mut made = made.collect::<Result<Vec<_>>>()?.into_iter();
     let entries = dir.entries.iter().map(|(name, found)| {
         let entry = match found {
@@ -595,6 +601,5 @@ fn make_tree(
         (&**name, entry)
     });
     let tree = Tree::of_sorted(entries)?;
-    // The sticky and set-group-id bits of a shared compose directory are not the release's.
-    Ok(draft.put(tree, dir.stat.mode & 0o777, dir.stat.mtime))
+    Ok(draft.put(tree, dir.stat.mode & dir_mode, dir.stat.mtime))
 }

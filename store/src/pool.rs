@@ -134,6 +134,15 @@ impl Pool {
         self.owner
     }
 
+    /// Returns whether a file that is on this filesystem already would come in by a hard link.
+    pub fn links_in(&self) -> bool {
+        match self.mode {
+            LinkMode::Auto => !self.reflinks,
+            LinkMode::Hardlink => true,
+            LinkMode::Reflink | LinkMode::Copy => false,
+        }
+    }
+
     /// Returns whether content can share blocks here, so that it takes no space.
     pub fn reflinks(&self) -> bool {
         self.reflinks && self.mode != LinkMode::Copy
@@ -474,6 +483,17 @@ impl<'p> Batch<'p> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes back what [`Batch::place_link`] has placed: it is not what it was hashed as any more.
+    pub fn withdraw(&self, id: &ObjectId) -> Result<()> {
+        let placed = |(other, place): &(ObjectId, Where)| other == id && *place == Where::Objects;
+        let mut list = locked(&self.placed);
+        if list.iter().any(placed) {
+            list.retain(|one| !placed(one));
+            self.pool.objects.remove_if_there(&self.temp_name(id))?;
+        }
+        Ok(())
     }
 
     /// Brings in an object that this pool lacks from another pool, where it looks like `stat`: by

@@ -13,6 +13,7 @@ mod choose;
 mod inspect;
 mod place;
 mod record;
+mod takeover;
 
 use serde::Serialize;
 
@@ -35,6 +36,7 @@ use choose::{Base, Choice, choose, published};
 pub use inspect::{FoundTree, live_tree_inode, trees};
 use place::{free_name, link_name, live_inode, lost, make_link, make_links, tree_dir, view_dir};
 use record::{Content, Records, TreeRecord};
+pub use takeover::{Standing, Way};
 
 /// A ref and where it is published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

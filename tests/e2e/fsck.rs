@@ -567,3 +567,162 @@ fn a_store_that_is_not_there_is_no_finding() {
     let error = world.cairn(["--json", "fsck"]).exits(10).error_json();
     assert_eq!((&error["kind"], &error["code"]), (&"no-store".into(), &10.into()));
 }
+
+#[test]
+fn an_interrupted_full_check_is_gone_on_with() {
+    let world = world();
+    published(&world);
+    let state = world.places().store.join("fsck.state");
+    let all = world.json(["fsck", "--full"]);
+    assert!(!state.exists() && all.get("resumed").is_none(), "{all}");
+    let all = all["bytes_hashed"].as_u64().unwrap();
+
+    let with_content = format!("objects production {}", &id_of(&world, BASH)[..2]);
+    let interrupt = || {
+        let mut slow = world.start(["fsck", "--full", "--limit", "8kB/s"]);
+        while !fs::read_to_string(&state).unwrap_or_default().contains(&with_content) {
+            assert!(slow.is_running());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        slow.signal(cairn_testkit::Signal::INT);
+        slow.wait().exits(130);
+        assert!(state.exists());
+    };
+    interrupt();
+    // What it found sound is not read again, and what rots in the rest is found.
+    let rest = world.json(["fsck", "--full"]);
+    assert!(rest["resumed"].is_string() && !state.exists(), "{rest}");
+    assert!(rest["bytes_hashed"].as_u64().unwrap() < all, "{rest}");
+
+    interrupt();
+    let anew = world.json(["fsck", "--full", "--restart"]);
+    assert!(anew.get("resumed").is_none(), "{anew}");
+    assert_eq!(anew["bytes_hashed"].as_u64(), Some(all));
+
+    // What was damaged is looked at again, however often it is interrupted.
+    interrupt();
+    rot(&object(&world, "BaseOS/x86_64/os/Packages/z/zlib-1.2.11-40.el9.x86_64.rpm"));
+    let found = world.cairn(["--json", "fsck", "--full", "--restart"]).exits(13).json();
+    assert_eq!(found["findings"].as_array().unwrap().last().unwrap()["code"], "object-damaged");
+    for rate in ["fast", "0", "-1MB/s"] {
+        world.cairn(["fsck", "--full", &format!("--limit={rate}")]).exits(2);
+    }
+    world.cairn(["fsck", "--limit", "1MB/s"]).exits(2);
+}
+
+/// As a disk does it: neither size nor time tell.
+fn rot(path: &Path) {
+    let file = File::options().write(true).open(path).unwrap();
+    let mtime = file.metadata().unwrap().modified().unwrap();
+    file.write_all_at(b"\xff\x00", 200).unwrap();
+    file.set_modified(mtime).unwrap();
+}
+
+fn id_of(world: &World, path: &str) -> String {
+    let listed = world.json(["ls", &format!("production/9.7:{path}")]);
+    listed["entries"][0]["object"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_quick_check_reads_what_should_share_an_inode_and_does_not() {
+    let world = world();
+    published(&world);
+    let path = live(&world, BASH);
+    let mtime = fs::metadata(&path).unwrap().modified().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    edit(&path, |_| {});
+    File::open(&path).unwrap().set_modified(mtime).unwrap();
+    let report = world.json(["fsck"]);
+    assert_eq!(report["bytes_hashed"], bytes.len(), "{report}");
+    edit(&path, |bytes| bytes[300] ^= 1);
+    File::open(&path).unwrap().set_modified(mtime).unwrap();
+    let run = world.cairn(["--json", "fsck"]).exits(3);
+    let finding = &run.json()["findings"][0];
+    assert_eq!(finding["code"], "view-drift", "{finding}");
+    assert!(finding["affected"][0].as_str().unwrap().ends_with("its content was changed"));
+
+    // A link to another object, of the same size and time even, is seen by its inode.
+    let other = live(&world, "BaseOS/x86_64/os/Packages/z/zlib-1.2.11-40.el9.x86_64.rpm");
+    fs::remove_file(&path).unwrap();
+    fs::hard_link(&other, &path).unwrap();
+    let run = world.cairn(["fsck", "--repair"]).ok();
+    assert!(run.out().contains("publish-view"), "{}", run.report());
+    assert_eq!(fs::read(live(&world, BASH)).unwrap(), bytes);
+}
+
+/// Where a sound copy is; everything else that has the content is destroyed.
+#[test]
+fn an_object_is_restored_from_wherever_its_content_still_is() {
+    for (source, said) in [
+        ("pool", "from the pool of staging"),
+        ("tree", "from the tree "),
+        ("compose", "from the compose "),
+        ("sibling", "from its sibling 1 in the pool of production"),
+        ("nothing", "no pool, no tree and no compose"),
+    ] {
+        let world = world();
+        published(&world);
+        let id = id_of(&world, BASH);
+        let name = format!(".cairn/objects/{}/{}", &id[..2], &id[2..]);
+        let (here, there) = (world.production(&name), world.staging(&name));
+        let sound = fs::read(&here).unwrap();
+        // Every place gets an inode of its own, so that each can be damaged for itself.
+        let compose = world.latest().canonicalize().unwrap().join("compose").join(BASH);
+        let staged = world.staging("mirror/pub/rocky/9.7-RC2").join(BASH);
+        let places = [&here, &there, &compose, &staged, &live(&world, BASH)];
+        for path in places {
+            let mtime = fs::metadata(path).unwrap().modified().unwrap();
+            edit(path, |_| {});
+            File::open(path).unwrap().set_modified(mtime).unwrap();
+        }
+        if source == "sibling" {
+            let sibling = world.production(format!("{name}~1"));
+            fs::copy(&here, &sibling).unwrap();
+        }
+        for path in places {
+            let spared = match source {
+                "pool" => path == &there,
+                "tree" => path == &staged,
+                "compose" => path == &compose,
+                _ => false,
+            };
+            if !spared {
+                rot(path);
+            }
+        }
+        let plan = world.cairn(["fsck", "--full", "--repair", "-n"]).exits(13);
+        assert!(plan.out().contains(said), "{source}\n{}", plan.report());
+        let run = world.cairn(["fsck", "--full", "--repair"]);
+        assert!(run.out().contains(said), "{source}\n{}", run.report());
+        let kept = fs::read_dir(world.production(".cairn/quarantine")).unwrap().count();
+        assert!(kept >= 1, "{source}: what was damaged is kept");
+        if source == "nothing" {
+            assert_eq!(run.code(), Some(13), "{}", run.report());
+            assert!(!here.exists() && !there.exists(), "it is never linked again");
+            assert!(live(&world, BASH).exists(), "what is served stays");
+            // The same content from elsewhere heals it.
+            fs::write(&compose, &sound).unwrap();
+            world.cairn(["ingest", "--reread", world.latest().to_str().unwrap()]).ok();
+            world.cairn(["fsck", "--full", "--repair"]).ok();
+        } else {
+            assert_eq!(run.code(), Some(0), "{source}\n{}", run.report());
+        }
+        for path in [&here, &there, &live(&world, BASH)] {
+            assert!(fs::read(path).unwrap() == sound, "{source}: {}", path.display());
+        }
+        assert_eq!(check(&world), (Some(0), vec![]), "{source}");
+    }
+}
+
+#[test]
+fn a_repair_waits_for_nobody_longer_than_it_is_told_and_names_who_writes() {
+    let world = world();
+    published(&world);
+    fs::remove_file(world.places().store.join("index.redb")).unwrap();
+    let lock = File::open(world.places().store.join("locks/store")).unwrap();
+    lock.lock_shared().unwrap();
+    let run = world.cairn(["fsck", "--repair", "--lock-wait", "0s"]).exits(11);
+    assert!(run.err().contains("the store is busy"), "{}", run.report());
+    drop(lock);
+    world.cairn(["fsck", "--repair"]).ok();
+}

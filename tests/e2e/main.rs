@@ -1,5 +1,6 @@
 //! End-to-end tests: the real binary on real composes, filesystems and clients.
 
+mod adopt;
 mod check;
 mod clients;
 mod concurrency;

@@ -2,13 +2,16 @@
 
 use cairn_releng::compose::Unfinished;
 use cairn_releng::config::Percent;
-use cairn_releng::verbs::{self, IngestOptions, Merge, PromoteOptions, StageOptions};
+use cairn_releng::verbs::{
+    self, AdoptOptions, Gap, IngestOptions, Merge, PromoteOptions, StageOptions,
+};
 use cairn_store::ingest::{How, Placement, Recognise};
 
 use super::report::render;
 use super::{Context, Exit};
 use crate::args::{
-    ErrataArgs, IngestArgs, ListsArgs, PromoteArgs, PublishArgs, RollbackArgs, SignArgs, StageArgs,
+    AdoptArgs, ErrataArgs, IngestArgs, ListsArgs, PromoteArgs, PublishArgs, RollbackArgs, SignArgs,
+    StageArgs,
 };
 use crate::failure::Failure;
 
@@ -29,6 +32,15 @@ pub fn ingest(context: &Context<'_>, args: &IngestArgs) -> Exit {
     };
     let site = context.site(Some(&args.reason))?;
     render(context, &verbs::ingest(&site, &args.dir, &options, &context.progress)?)
+}
+
+/// `cairn adopt`.
+pub fn adopt(context: &Context<'_>, args: &AdoptArgs) -> Exit {
+    let gap = if args.allow_gap { Gap::Allow } else { Gap::Refuse };
+    let options = AdoptOptions { gap, mode: context.mode() };
+    let site = context.site(Some(&args.reason))?;
+    let path = args.path.as_deref();
+    render(context, &verbs::adopt(&site, &args.name, path, &options, &context.progress)?)
 }
 
 /// `cairn stage`.

@@ -162,6 +162,9 @@ impl Site {
         };
         let now = jiff::Timestamp::now();
         let mut swapped = false;
+        if self.store.finish_takeover(view)? {
+            swapped = true;
+        }
         // Only under the lock is what the ref names what it goes on naming.
         if let Some(state) = self.store.get_ref(&view.name)? {
             let (snapshot, root) = (state.snapshot, self.store.snapshot(&state.snapshot)?.root());
@@ -169,7 +172,7 @@ impl Site {
             let goal = Goal { snapshot, root, time: now, intent: Intent::Forward };
             let never_link = |path: &RelPath| self.must_not_share(path);
             let prepared = self.store.prepare_view(&draft, view, &goal, &never_link, observer)?;
-            swapped = prepared.swap(snapshot, now)?;
+            swapped |= prepared.swap(snapshot, now)?;
         }
         self.store.tidy_view(view, now)?;
         Ok(swapped)

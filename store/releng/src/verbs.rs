@@ -4,6 +4,7 @@
 //! or carries them out: prepare every view, append the operation, swap, write the lists. That
 //! order is what makes a promotion all or nothing.
 
+mod adopt;
 mod check;
 mod errata;
 mod gc;
@@ -17,6 +18,7 @@ mod rollback;
 mod sign;
 mod stage;
 
+pub use adopt::{AdoptOptions, Gap, adopt};
 pub use check::{Checked, check};
 pub use errata::{ErrataReport, errata};
 pub use gc::{GcOptions, GcReport, du, gc};

@@ -207,7 +207,12 @@ fn fold(
         if point.as_ref().is_some_and(|point| point.root == root) {
             continue;
         }
-        let now = store.operation(*number)?.time.as_second();
+        let operation = store.operation(*number)?;
+        // What was adopted had been there before: its own times are what mirrors know.
+        let now = match operation.verb.as_str() {
+            "adopt" => i64::MIN,
+            _ => operation.time.as_second(),
+        };
         let old = point.as_ref().map(|point| (&point.root.tree, point.words.as_slice()));
         let mut words = Vec::with_capacity(old.map_or(root.files as usize, |(_, w)| w.len()));
         advance(store, old, &root.tree, now, &mut words)?;

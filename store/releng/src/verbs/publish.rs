@@ -48,8 +48,11 @@ pub fn publish(
         // Only under the lock is what the ref names what it goes on naming.
         let state = site.store.get_ref(&view.name)?;
         let Some(snapshot) = state.map(|state| state.snapshot).or(snapshot) else {
-            // A first publication that was begun and never logged.
+            // A first publication or an adoption that was begun and never logged.
             if mode == Mode::Apply {
+                if site.store.finish_takeover(&view)? {
+                    report.notes.push(format!("Closed the gap at the path of {}.", view.name));
+                }
                 site.store.tidy_view(&view, jiff::Timestamp::now())?;
             }
             continue;
