@@ -222,9 +222,9 @@ impl Store {
             .iter()
             .map(|mount| Listing::of(mount.pool(), observer))
             .collect::<Result<Vec<_>>>()?;
+        observer.begin("Marking what is needed", 0, 0);
         let roots = Roots::find(self, policy, condemned.head, &mounts)?;
         report.notes.extend(roots.notes.iter().cloned());
-        observer.begin("Marking what is needed", 0, 0);
         let mut marks = Marks::over(&listings);
         marks.mark_roots(self, &roots, observer)?;
         let mut plan = Plan {
@@ -346,13 +346,17 @@ impl Plan<'_> {
         if !self.report.skipped.is_empty() {
             return Ok(());
         }
-        match self.marks.missing() {
-            Some((id, by)) => Err(Error::corrupt(
-                format!("object {id}"),
-                format!("{by} needs it and no pool has it; nothing was collected"),
-            )),
-            None => Ok(()),
+        for (id, by) in self.marks.missing() {
+            // It may have come in since the pools were listed.
+            let stats = self.mounts.iter().map(|mount| mount.pool().stat(&id));
+            if stats.collect::<Result<Vec<_>>>()?.iter().all(Option::is_none) {
+                return Err(Error::corrupt(
+                    format!("object {id}"),
+                    format!("{by} needs it and no pool has it; nothing was collected"),
+                ));
+            }
         }
+        Ok(())
     }
 
     /// Counts what is kept by whom, and what is in each pool that nothing needs.

@@ -181,12 +181,11 @@ impl Marks {
         self.trees.contains_key(id)
     }
 
-    /// Returns an object that a root needs and that no pool has, and who needs it.
-    pub fn missing(&self) -> Option<(ObjectId, &str)> {
+    /// Returns the objects that a root needs and that no pool had, and who needs each.
+    pub fn missing(&self) -> impl Iterator<Item = (ObjectId, &str)> {
         // What only waits for its end may be damaged: it must be able to come to it.
         let needed = self.missing.iter().filter(|(_, (colour, _))| *colour > RECENT);
-        let first = needed.min_by_key(|(id, _)| **id);
-        first.map(|(id, (colour, _))| (*id, self.by(*colour)))
+        needed.map(|(id, (colour, _))| (*id, self.by(*colour)))
     }
 
     /// Returns the size of an object that was reached.
