@@ -38,7 +38,8 @@ pub(super) struct Claim {
 pub(super) struct Examined {
     pub(super) findings: Findings,
     pub(super) claims: Vec<Claim>,
-    /// Packages that it lists outside its own directory, or in a repo inside it, as [`key`]s.
+    /// Packages that it lists outside its own directory, in a repo inside it, or by a way that
+    /// leads out and back, as [`key`]s.
     pub(super) outside: Vec<ObjectId>,
     /// Packages in its directory that it does not list.
     pub(super) unlisted: Vec<RelPath>,
@@ -325,7 +326,9 @@ impl Examination<'_> {
         };
         match resolver.find(&path)? {
             Place::File(real, entry) if entry.size == package.package_size => {
-                let inside = self.is_own(&real);
+                // With `..` it means another path when the same repo lies somewhere else.
+                let climbs = package.href.split('/').any(|name| name == "..");
+                let inside = self.is_own(&real) && !climbs;
                 Ok(One::There { path, real, file: entry, inside })
             }
             Place::File(real, entry) => {

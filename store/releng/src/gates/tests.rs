@@ -683,6 +683,12 @@ fn what_was_whole_is_not_read_again_and_a_dry_run_remembers_nothing() {
     assert_eq!(stages(&files, Mode::Apply), [reading(0)]);
     files.insert("x/EULA".into(), b"new".to_vec());
     assert_eq!(stages(&files, Mode::Apply), [reading(1)]);
+    // What leads out and back means something else at another place.
+    let mut files = Files::from([("z/Packages/vim.rpm".to_owned(), rpm(VIM))]);
+    repodata(&mut files, "z", &[(VIM, "../z/Packages/vim.rpm")], &[]);
+    for _ in 0..2 {
+        assert_eq!(stages(&files, Mode::Apply), [reading(1)]);
+    }
 }
 
 #[test]

@@ -119,9 +119,10 @@ impl<'a> Place<'a> {
         let mut words = rest.split('/');
         let first = words.next().filter(|word| *word != "sig").or_else(|| words.next());
         let first = first.unwrap_or_default();
-        let version = first.split('-').next().and_then(|text| Version::parse(text).ok());
+        let text = first.split('-').next().unwrap_or_default();
+        let version = Version::parse(text).ok();
         let release = match version {
-            Some(_) => config.release_at(first).map(|(release, _)| release).ok(),
+            Some(_) => config.release_at(text).map(|(release, _)| release).ok(),
             None => config.release(first).ok(),
         };
         Self { environment, release, version }
@@ -137,8 +138,10 @@ fn before(
     snapshot: SnapshotId,
 ) -> Result<Option<(SnapshotId, DirEntry)>> {
     if place.environment == Some(Environment::Staging) {
-        let production = match name.as_str().strip_prefix("staging/sig/") {
-            Some(rest) => Some(format!("production/sig/{rest}")),
+        let staged = name.as_str().strip_prefix("staging/").unwrap_or_default();
+        let production = match place.version {
+            _ if staged.starts_with("sig/") => Some(format!("production/{staged}")),
+            Some(version) => Some(format!("production/{version}")),
             None => place.release.and_then(|release| release.production_ref().ok()),
         };
         return match production {
