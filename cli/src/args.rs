@@ -148,6 +148,9 @@ pub enum Command {
     Hold(HoldArgs),
     /// Show what refs cost, alone and shared.
     Du(DuArgs),
+    /// Make the metadata of a plain directory: no store, no configuration.
+    #[command(subcommand)]
+    Repodata(RepodataCommand),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -530,6 +533,69 @@ pub enum ConfigCommand {
     },
     /// Check the configuration and name every mistake.
     Check,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RepodataCommand {
+    /// Describe exactly the packages below a directory, as createrepo_c does.
+    Build(RepodataBuildArgs),
+}
+
+/// How metadata is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RepodataCompression {
+    /// gzip, which every client reads.
+    Gz,
+    /// xz: smaller, and slower to write.
+    Xz,
+    /// Zstandard. Not for EL8.
+    Zstd,
+    /// bzip2.
+    Bz2,
+    /// Not at all.
+    None,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A package whose location, size and time are in the metadata already is not read again. Comps,
+modules, advisories and records of other tools stay, until other ones are given. Where nothing
+differs nothing is written. The old metadata is replaced in one step; what is called *.rpm and is no
+package stops everything.
+
+Examples:
+  cairn repodata build /srv/repo
+  cairn repodata build /srv/repo -n            what would be read and written
+  cairn repodata build /srv/repo --comps comps.xml --updateinfo errata.xml
+  cairn repodata build /srv/repo --distro 'cpe:/o:rocky:rocky:9,Rocky Linux 9' --revision 9
+  cairn repodata build /srv/repo --keep-old 24h")]
+pub struct RepodataBuildArgs {
+    /// The directory that packages are below of, at any depth.
+    pub dir: PathBuf,
+    /// Read every package, whatever the metadata says of it.
+    #[arg(long)]
+    pub reread: bool,
+    /// The groups of packages [default: those that are there].
+    #[arg(long, value_name = "FILE")]
+    pub comps: Option<PathBuf>,
+    /// Module documents to be added to those that are there.
+    #[arg(long, value_name = "FILE")]
+    pub modules: Option<PathBuf>,
+    /// Advisories to be added to those that are there; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub updateinfo: Vec<PathBuf>,
+    /// How to compress [default: as it is there, else gz].
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub compression: Option<RepodataCompression>,
+    /// What repomd.xml calls this state [default: as it is there, else the newest time in it].
+    #[arg(long, value_name = "TEXT")]
+    pub revision: Option<String>,
+    /// A distribution that the packages are for; may be given several times.
+    #[arg(long, value_name = "[CPE,]NAME")]
+    pub distro: Vec<String>,
+    /// How long metadata files that are replaced stay, for clients with the old repomd.xml.
+    #[arg(long, value_name = "DUR", default_value = "0s")]
+    pub keep_old: String,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod gc;
 mod history;
 mod init;
 mod release;
+mod repodata;
 mod report;
 mod shell;
 mod status;
@@ -97,6 +98,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Gc(args) => gc::gc(&context, args),
         Command::Hold(args) => gc::hold(&context, args),
         Command::Du(args) => gc::du(&context, args),
+        Command::Repodata(command) => repodata::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Demo(args) => demo::run(&context, args),
         Command::Completion(args) => shell::completion(&context, args),

@@ -105,6 +105,10 @@ crash_points! {
     ObjectsSwept = "objects-swept",
     /// What is condemned from now on is written.
     CondemnedWritten = "condemned-written",
+    /// New metadata of a plain directory is on disk under a temporary name.
+    RepodataWritten = "repodata-written",
+    /// New metadata of a plain directory is in place; what it replaced is still there.
+    RepodataReplaced = "repodata-replaced",
 }
 
 /// Dies here if this run was told to.

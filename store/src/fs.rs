@@ -17,7 +17,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -468,6 +468,13 @@ impl Dir {
         self.remove_dir(name)
     }
 
+    /// Tries to take the lock of the directory itself without waiting; returns whether it was free.
+    /// It is held until the last handle that was cloned from this one is closed, and leaves nothing
+    /// behind. NFS locks for writers only what is open for writing, so directories never.
+    pub fn try_lock(&self, kind: LockKind) -> Result<bool> {
+        lock(self.fd.as_fd(), kind).or_else(|errno| self.fail("lock", b"", Err(errno)))
+    }
+
     /// Flushes this directory's entries to disk.
     pub fn sync(&self) -> Result<()> {
         self.fail("sync", b"", rustix::fs::fsync(&self.fd))
@@ -593,15 +600,7 @@ impl OpenFile {
 
     /// Tries to take the file's lock without waiting; returns whether it was free.
     pub fn try_lock(&self, kind: LockKind) -> Result<bool> {
-        let operation = match kind {
-            LockKind::Shared => FlockOperation::NonBlockingLockShared,
-            LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
-        };
-        match rustix::fs::flock(self.file.as_fd(), operation) {
-            Ok(()) => Ok(true),
-            Err(Errno::WOULDBLOCK) => Ok(false),
-            Err(errno) => self.fail("lock", Err(errno)),
-        }
+        lock(self.file.as_fd(), kind).or_else(|errno| self.fail("lock", Err(errno)))
     }
 
     /// Maps the file for reading. The caller vouches that nobody truncates it meanwhile: it is
@@ -627,6 +626,18 @@ pub enum LockKind {
     Shared,
     /// One holder.
     Exclusive,
+}
+
+fn lock(fd: BorrowedFd<'_>, kind: LockKind) -> rustix::io::Result<bool> {
+    let operation = match kind {
+        LockKind::Shared => FlockOperation::NonBlockingLockShared,
+        LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    };
+    match rustix::fs::flock(fd, operation) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Creates a directory and its parents if they are missing, with mode 0755.

@@ -13,6 +13,7 @@ mod main_job;
 mod output;
 mod refusals;
 mod repodata;
+mod repodata_build;
 mod signing;
 mod swaps;
 

@@ -1,12 +1,19 @@
 //! Repos in a tree: what their packages are, what their metadata says, and new metadata for them.
 
+mod build;
+mod disk;
+mod extras;
 mod inputs;
 mod known;
+mod metadata;
 mod regenerate;
 
 use cairn_store::path::RelPath;
 use cairn_store::tree::{DirEntry, Entry, FileEntry, Nodes};
 
+pub use build::{BuildOptions, BuildReport, Reading, build};
+pub use cairn_repodata::codec::Compression;
+pub use cairn_repodata::repomd::DistroTag;
 pub use inputs::{ComposeInput, Inputs};
 pub use known::{RepoPackages, repo_packages};
 pub use regenerate::{Regenerated, RepoReport, regenerate};

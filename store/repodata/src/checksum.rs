@@ -129,6 +129,19 @@ impl Checksum {
         Checksum { kind: ChecksumType::Sha256, hex: to_hex(&sha2::Sha256::digest(bytes)) }
     }
 
+    /// Returns the digest of an SHA-256 checksum; nothing for other types.
+    pub fn sha256_bytes(&self) -> Option<[u8; 32]> {
+        if self.kind != ChecksumType::Sha256 {
+            return None;
+        }
+        let mut digest = [0; 32];
+        for (byte, digits) in digest.iter_mut().zip(self.hex.as_bytes().chunks_exact(2)) {
+            let digit = |digit: u8| char::from(digit).to_digit(16);
+            *byte = (digit(digits[0])? << 4 | digit(digits[1])?) as u8;
+        }
+        Some(digest)
+    }
+
     /// Returns the checksum's type.
     pub fn kind(&self) -> ChecksumType {
         self.kind

@@ -11,12 +11,11 @@ use std::thread;
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 use crate::header::FileFacts;
-use crate::href;
 use crate::lists::{Keep, Packages};
 use crate::pool::{Place, Pool};
-use crate::primary::number;
+use crate::primary::{Location, read_location};
 use crate::write::{Elements, Held, Pools, RepodataBuilder};
-use crate::xml::{self, Document, Token};
+use crate::xml::{self, Document};
 
 /// The three package lists of one repository, decompressed: names for errors, and readers.
 #[derive(Debug)]
@@ -63,9 +62,7 @@ struct Known {
     primary: Place,
     filelists: Place,
     other: Place,
-    size: u64,
-    href: String,
-    base: Option<String>,
+    at: Location,
     /// Where the location is in the `primary` element.
     location: std::ops::Range<usize>,
 }
@@ -126,7 +123,7 @@ impl Merge {
         for (pkgid, known) in &mut found {
             let place = |places: &HashMap<Checksum, Place>, file: &str| {
                 places.get(pkgid).copied().ok_or_else(|| {
-                    let reason = format!("primary has it at {}, this list does not", known.href);
+                    let reason = format!("primary has it at {}, this list does not", known.at.href);
                     Error::record(file, pkgid.hex(), reason)
                 })
             };
@@ -214,13 +211,16 @@ impl Merge {
         let (mut pool, mut found) = (Pool::default(), HashMap::new());
         while packages.next(&mut document)? {
             packages.keep(&mut document)?;
-            let (pkgid, mut known) = read_known(&mut document, self.loads.len())?;
-            packages.seen(&document, &pkgid)?;
+            let (at, location) = read_location(&mut document)?;
+            packages.seen(&document, &at.pkgid)?;
             // A wrong size is a wrong description: the header will say.
-            let same_size = self.wanted.get(&pkgid).is_some_and(|facts| facts.size == known.size);
-            if same_size && self.needs(&pkgid) {
-                known.primary = hold(&mut pool, &mut document)?;
-                found.insert(pkgid, known);
+            let same_size = self.wanted.get(&at.pkgid).is_some_and(|facts| facts.size == at.size);
+            if same_size && self.needs(&at.pkgid) {
+                let primary = hold(&mut pool, &mut document)?;
+                let (load, filelists, other) =
+                    (self.loads.len(), Place::default(), Place::default());
+                let pkgid = at.pkgid.clone();
+                found.insert(pkgid, Known { load, primary, filelists, other, at, location });
             }
         }
         packages.close(&mut document)?;
@@ -255,51 +255,10 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Reads the package whose start tag was just read, as bytes.
-fn read_known<R: BufRead>(document: &mut Document<R>, load: usize) -> Result<(Checksum, Known)> {
-    let file = document.file().to_owned();
-    let (mut name, mut pkgid, mut size) = (String::new(), None, 0);
-    let (mut href, mut base, mut location) = (None, None, 0..0);
-    loop {
-        match document.next()? {
-            Token::Start(tag) => match tag.name() {
-                "name" => name = document.text()?,
-                "checksum" => {
-                    let kind = tag.attribute("type")?.unwrap_or_default();
-                    let value = document.text()?;
-                    pkgid = Some(Checksum::parse(&file, &name, &kind, &value)?);
-                }
-                "size" => {
-                    number(&file, &name, &tag, "package", &mut size)?;
-                    document.skip()?;
-                }
-                "location" => {
-                    let attributes = tag.attributes()?;
-                    href = attributes.get("href").map(str::to_owned);
-                    base = attributes.get("base").map(str::to_owned);
-                    location = document.last_range();
-                    document.skip()?;
-                    // `<location …></location>`
-                    location.end = document.kept_len();
-                }
-                _ => document.skip()?,
-            },
-            Token::Text(_) => {}
-            Token::End | Token::Eof => break,
-        }
-    }
-    let missing = |what: &str| Error::record(&file, &*name, format!("no {what}"));
-    let href = href.ok_or_else(|| missing("location"))?;
-    href::check_for(&file, &name, &href)?;
-    let pkgid = pkgid.ok_or_else(|| missing("checksum"))?;
-    let [primary, filelists, other] = [Place::default(); 3];
-    Ok((pkgid, Known { load, primary, filelists, other, size, href, base, location }))
-}
-
 impl Known {
     /// Returns whether the `primary` element says that the package is at `href`.
     fn is_at(&self, href: &str) -> bool {
-        self.href == href && self.base.is_none()
+        self.at.href == href && self.at.base.is_none()
     }
 }
 

@@ -267,6 +267,89 @@ pub fn read<E: From<Error>>(
     Ok(packages.close(&mut document)?)
 }
 
+/// Where a package is, and what tells without reading it whether it is still the same file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The checksum of the RPM.
+    pub pkgid: Checksum,
+    /// Where it is, relative to the repository's directory.
+    pub href: String,
+    /// Another place that `href` is relative to.
+    pub base: Option<String>,
+    /// The size of the RPM in bytes.
+    pub size: u64,
+    /// The modification time of the file, in seconds since 1970.
+    pub file_time: i64,
+}
+
+/// Reads the locations of a decompressed `primary.xml` and passes each to `visit`; returns how many
+/// there were. `file` is for errors. What else is said of packages is only checked to be well-formed.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub fn locations<E: From<Error>>(
+    file: &str,
+    reader: impl BufRead,
+    visit: &mut impl FnMut(Location) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut document = Document::new(file, reader);
+    let mut packages = Packages::open(&mut document, "metadata", Keep::No)?;
+    while packages.next(&mut document)? {
+        let (location, _) = read_location(&mut document)?;
+        packages.seen(&document, &location.pkgid)?;
+        visit(location)?;
+    }
+    Ok(packages.close(&mut document)?)
+}
+
+/// Reads the location of the package whose start tag was just read, and where in the kept bytes
+/// its element is, if they are kept.
+pub(crate) fn read_location<R: BufRead>(
+    document: &mut Document<R>,
+) -> Result<(Location, std::ops::Range<usize>)> {
+    let file = document.file().to_owned();
+    let (mut name, mut pkgid, mut size, mut file_time) = (String::new(), None, 0, 0);
+    let (mut href, mut base, mut range) = (None, None, 0..0);
+    loop {
+        match document.next()? {
+            Token::Start(tag) => match tag.name() {
+                "name" => name = document.text()?,
+                "checksum" => {
+                    let kind = tag.attribute("type")?.unwrap_or_default();
+                    let value = document.text()?;
+                    pkgid = Some(Checksum::parse(&file, &name, &kind, &value)?);
+                }
+                "size" => {
+                    number(&file, &name, &tag, "package", &mut size)?;
+                    document.skip()?;
+                }
+                "time" => {
+                    number(&file, &name, &tag, "file", &mut file_time)?;
+                    document.skip()?;
+                }
+                "location" => {
+                    let attributes = tag.attributes()?;
+                    href = attributes.get("href").map(str::to_owned);
+                    base = attributes.get("base").map(str::to_owned);
+                    range = document.last_range();
+                    document.skip()?;
+                    // `<location …></location>`
+                    range.end = document.kept_len();
+                }
+                _ => document.skip()?,
+            },
+            Token::Text(_) => {}
+            Token::End | Token::Eof => break,
+        }
+    }
+    let missing = |what: &str| Error::record(&file, &*name, format!("no {what}"));
+    let href = href.ok_or_else(|| missing("location"))?;
+    href::check_for(&file, &name, &href)?;
+    let pkgid = pkgid.ok_or_else(|| missing("checksum"))?;
+    Ok((Location { pkgid, href, base, size, file_time }, range))
+}
+
 /// A package while its elements come in, in any order.
 #[derive(Default)]
 struct Parts {

@@ -167,7 +167,11 @@ pub(crate) fn digester(kind: ChecksumType) -> Option<Box<dyn DynDigest + Send>> 
     })
 }
 
-fn hasher(shown: &str, record: &Record) -> cairn_repodata::Result<Box<dyn DynDigest + Send>> {
+/// Returns what computes a record's checksum, which proves something.
+pub(crate) fn hasher(
+    shown: &str,
+    record: &Record,
+) -> cairn_repodata::Result<Box<dyn DynDigest + Send>> {
     let kind = record.checksum.kind();
     digester(kind).ok_or_else(|| {
         let (file, record) = (shown.to_owned(), record.kind.clone());
@@ -175,7 +179,8 @@ fn hasher(shown: &str, record: &Record) -> cairn_repodata::Result<Box<dyn DynDig
     })
 }
 
-fn verify(shown: &str, record: &Record, digest: &[u8]) -> cairn_repodata::Result<()> {
+/// Checks that a digest is the one that a record declares.
+pub(crate) fn verify(shown: &str, record: &Record, digest: &[u8]) -> cairn_repodata::Result<()> {
     let expected: &Checksum = &record.checksum;
     let found = hex(digest);
     if found == expected.hex() {

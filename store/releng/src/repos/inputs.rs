@@ -102,7 +102,7 @@ fn repo_and_arch(path: &RelPath) -> Option<[&str; 2]> {
 }
 
 /// Reads a file and its time in seconds since 1970, or nothing if it is not there.
-fn read(path: &Path) -> Result<Option<(Vec<u8>, i64)>> {
+pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, i64)>> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     let dir = match Dir::open(parent) {
         Ok(dir) => dir,

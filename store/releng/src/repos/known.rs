@@ -3,25 +3,23 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Read};
 
-use cairn_repodata::codec::{self, Decoder, Limits};
+use cairn_repodata::codec::{self, Limits};
 use cairn_repodata::header::FileFacts;
 use cairn_repodata::repomd::{self, Record, Repomd};
 use cairn_repodata::write::Compression;
-use cairn_repodata::{Checksum, ChecksumType, Nevra, merge, modules, primary, updateinfo};
+use cairn_repodata::{Checksum, ChecksumType, Nevra, primary, updateinfo};
 use cairn_store::id::hex;
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
 use cairn_store::tree::{DirEntry, Draft, Entry};
 
+use super::metadata::{MAX_EXTRA, Metadata, Open};
 use crate::audit::content::{Located, locate, read_record, read_repomd};
 use crate::audit::repos::{Repo, repo_at};
 use crate::content::Content;
 use crate::error::{Error, Result, told};
 use crate::report::Mode;
 use crate::site::Site;
-
-/// Largest record that is held in memory: comps, advisories, modules, product ids.
-const MAX_EXTRA: u64 = 512 << 20;
 
 /// Reads contents: of the store, or of a draft.
 pub(super) struct Reader<'a> {
@@ -32,38 +30,46 @@ pub(super) struct Reader<'a> {
 }
 
 /// The metadata of one repo in one tree.
-pub(super) struct Known {
+pub(super) struct Known<'a> {
+    reader: &'a Reader<'a>,
     /// The repo's directory.
     path: RelPath,
     repo: Repo,
-    /// What it declares.
-    pub repomd: Repomd,
+    repomd: Repomd,
 }
 
-impl Known {
+impl<'a> Known<'a> {
     /// Reads what the repo at `dir` declares; nothing if it is no repo.
-    pub fn read(reader: &Reader<'_>, path: &RelPath, dir: &DirEntry) -> Result<Option<Known>> {
+    pub fn read(
+        reader: &'a Reader<'a>,
+        path: &RelPath,
+        dir: &DirEntry,
+    ) -> Result<Option<Known<'a>>> {
         let Some(repo) = repo_at(reader.draft, dir)? else { return Ok(None) };
         let source = |file: &_, path: &_| reader.open(file, path);
         let repomd = read_repomd(&source, path, &repo).map_err(|error| wrong(path, &error))?;
-        Ok(Some(Known { path: path.clone(), repo, repomd }))
+        Ok(Some(Known { reader, path: path.clone(), repo, repomd }))
     }
 
     /// As [`Known::read`], and makes sure that every record is what it is declared to be.
-    pub fn whole(reader: &Reader<'_>, path: &RelPath, dir: &DirEntry) -> Result<Option<Known>> {
+    pub fn whole(
+        reader: &'a Reader<'a>,
+        path: &RelPath,
+        dir: &DirEntry,
+    ) -> Result<Option<Known<'a>>> {
         let Some(known) = Known::read(reader, path, dir)? else { return Ok(None) };
         for record in &known.repomd.records {
-            known.verified(reader, record)?;
+            known.verified(record)?;
         }
         Ok(Some(known))
     }
 
     /// Reads where `primary` says that packages are.
-    pub fn listing(&self, reader: &Reader<'_>) -> Result<Listing> {
+    pub fn listing(&self) -> Result<Listing> {
         let mut packages = HashMap::new();
         let mut outside = Vec::new();
-        let (path, list) = self.open(reader, "primary")?;
-        primary::read(&path.to_string(), list, &mut |package: primary::Package| {
+        let (path, list) = self.open("primary")?;
+        primary::read(&path, list, &mut |package: primary::Package| {
             if package.base.is_some() {
                 return Ok(());
             }
@@ -104,13 +110,13 @@ impl Known {
     /// Returns the records of the package lists, with what says the same in other forms, and
     /// their files.
     #[expect(clippy::type_complexity, reason = "records for repomd.xml, entries for its directory")]
-    pub fn lists(&self, reader: &Reader<'_>) -> Result<(Vec<Record>, Vec<(Box<[u8]>, Entry)>)> {
+    pub fn lists(&self) -> Result<(Vec<Record>, Vec<(Box<[u8]>, Entry)>)> {
         let (mut records, mut files) = (Vec::new(), Vec::new());
         for record in &self.repomd.records {
             let is_list = ["primary", "filelists", "other"].contains(&record.kind.as_str());
             let beside = record.href.strip_prefix("repodata/").is_some_and(|n| !n.contains('/'));
             if is_list || (beside && repomd::describes_packages(&record.kind)) {
-                let Located { path, file } = self.verified(reader, record)?;
+                let Located { path, file } = self.verified(record)?;
                 files.push((path.file_name().into(), Entry::File(file)));
                 records.push(record.clone());
             }
@@ -123,96 +129,9 @@ impl Known {
         self.repo.repodata
     }
 
-    /// Makes `merge` know the packages of this repo.
-    pub fn load(&self, reader: &Reader<'_>, merge: &mut merge::Merge) -> Result<()> {
-        let [primary, filelists, other] = ["primary", "filelists", "other"]
-            .map(|kind| self.open(reader, kind).map(|(path, list)| (path.to_string(), list)));
-        let (primary, filelists, other) = (primary?, filelists?, other?);
-        merge
-            .load(merge::Lists {
-                primary: (&primary.0, primary.1),
-                filelists: (&filelists.0, filelists.1),
-                other: (&other.0, other.1),
-            })
-            .map_err(|error| wrong(&self.path, &error))
-    }
-
-    /// Returns the decompressed content of a record, if there is one.
-    pub fn extra(&self, reader: &Reader<'_>, kind: &str) -> Result<Option<Vec<u8>>> {
-        if self.repomd.record(kind).is_none() {
-            return Ok(None);
-        }
-        let (path, mut content) = self.open(reader, kind)?;
-        let mut plain = Vec::new();
-        content
-            .by_ref()
-            .take(MAX_EXTRA + 1)
-            .read_to_end(&mut plain)
-            .map_err(|error| repodata(&path, &error))?;
-        if plain.len() as u64 > MAX_EXTRA {
-            let reason = format!("it has more than {MAX_EXTRA} bytes decompressed");
-            return Err(Error::Repodata { path, reason });
-        }
-        Ok(Some(plain))
-    }
-
-    /// Returns the comps, wherever they are: old repos have them compressed only.
-    pub fn group(&self, reader: &Reader<'_>) -> Result<Option<Vec<u8>>> {
-        for kind in ["group", "group_xz", "group_gz", "group_zst"] {
-            if let Some(group) = self.extra(reader, kind)? {
-                return Ok(Some(group));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Returns the advisories; none if there are none.
-    pub fn advisories(&self, reader: &Reader<'_>) -> Result<Vec<updateinfo::Advisory>> {
-        let Some(bytes) = self.extra(reader, "updateinfo")? else { return Ok(Vec::new()) };
-        updateinfo::read("updateinfo", bytes.as_slice()).map_err(|error| wrong(&self.path, &error))
-    }
-
-    /// Returns the module documents; none if there are none.
-    pub fn modules(&self, reader: &Reader<'_>) -> Result<Vec<modules::Document>> {
-        let Some(bytes) = self.extra(reader, "modules")? else { return Ok(Vec::new()) };
-        modules::read("modules", &bytes).map_err(|error| wrong(&self.path, &error))
-    }
-
-    /// Returns a record's file as it is, compressed or not.
-    pub fn raw(&self, reader: &Reader<'_>, record: &Record) -> Result<Vec<u8>> {
-        let located = self.verified(reader, record)?;
-        if located.file.size > MAX_EXTRA {
-            let reason = format!("it has more than {MAX_EXTRA} bytes");
-            return Err(Error::Repodata { path: located.path, reason });
-        }
-        let mut bytes = Vec::with_capacity(located.file.size as usize);
-        reader
-            .open(&located.file, &located.path)?
-            .read_to_end(&mut bytes)
-            .map_err(|error| repodata(&located.path, &error))?;
-        Ok(bytes)
-    }
-
-    /// Opens a record that must be there for reading its decompressed content.
-    fn open(
-        &self,
-        reader: &Reader<'_>,
-        kind: &str,
-    ) -> Result<(RelPath, BufReader<Decoder<'static>>)> {
-        let Some(record) = self.repomd.record(kind) else {
-            let reason = format!("it lists no {kind}");
-            return Err(Error::Repodata { path: self.path.join(b"repodata"), reason });
-        };
-        let Located { path, file } = self.verified(reader, record)?;
-        let content = BufReader::with_capacity(256 << 10, reader.open(&file, &path)?);
-        let limits = record.open_size.map_or(Limits::default(), |s| Limits::default().at_most(s));
-        let decoder = codec::decoder(&path.to_string(), content, limits)
-            .map_err(|error| repodata(&path, &error))?;
-        Ok((path, decoder))
-    }
-
     /// Finds a record's file and makes sure that it is what the record declares.
-    fn verified(&self, reader: &Reader<'_>, record: &Record) -> Result<Located> {
+    fn verified(&self, record: &Record) -> Result<Located> {
+        let reader = self.reader;
         let located = locate(reader.draft, &self.path, &self.repo, record)
             .map_err(|error| wrong(&self.path, &error))?;
         if record.checksum.kind() != ChecksumType::Sha256 {
@@ -235,6 +154,43 @@ impl Known {
             return Err(Error::Repodata { path: located.path, reason });
         }
         Ok(located)
+    }
+}
+
+impl Metadata for Known<'_> {
+    fn repomd(&self) -> &Repomd {
+        &self.repomd
+    }
+
+    fn open(&self, kind: &str) -> Result<Open> {
+        let Some(record) = self.repomd.record(kind) else {
+            let reason = format!("it lists no {kind}");
+            return Err(Error::Repodata { path: self.path.join(b"repodata"), reason });
+        };
+        let Located { path, file } = self.verified(record)?;
+        let content = BufReader::with_capacity(256 << 10, self.reader.open(&file, &path)?);
+        let limits = record.open_size.map_or(Limits::default(), |s| Limits::default().at_most(s));
+        let decoder = codec::decoder(&path.to_string(), content, limits)
+            .map_err(|error| repodata(&path, &error))?;
+        Ok((path.to_string(), decoder))
+    }
+
+    fn raw(&self, record: &Record) -> Result<Vec<u8>> {
+        let located = self.verified(record)?;
+        if located.file.size > MAX_EXTRA {
+            let reason = format!("it has more than {MAX_EXTRA} bytes");
+            return Err(Error::Repodata { path: located.path, reason });
+        }
+        let mut bytes = Vec::with_capacity(located.file.size as usize);
+        self.reader
+            .open(&located.file, &located.path)?
+            .read_to_end(&mut bytes)
+            .map_err(|error| repodata(&located.path, &error))?;
+        Ok(bytes)
+    }
+
+    fn wrong(&self, error: &dyn std::error::Error) -> Error {
+        wrong(&self.path, error)
     }
 }
 
@@ -281,14 +237,14 @@ pub fn repo_packages(
     let reader = Reader { site, draft, mode, observer };
     let Some(known) = Known::read(&reader, path, dir)? else { return Ok(None) };
     let (mut nevras, mut names) = (HashSet::new(), HashSet::new());
-    let (file, list) = known.open(&reader, "primary")?;
-    primary::read(&file.to_string(), list, &mut |package: primary::Package| {
+    let (file, list) = known.open("primary")?;
+    primary::read(&file, list, &mut |package: primary::Package| {
         names.insert((package.nevra.name.clone(), package.nevra.arch.clone()));
         nevras.insert(package.nevra);
         Ok::<_, cairn_repodata::Error>(())
     })
     .map_err(|error| wrong(path, &error))?;
-    let advisories = known.advisories(&reader)?.into_iter().map(|a| (a.id.clone(), a)).collect();
+    let advisories = known.advisories()?.into_iter().map(|a| (a.id.clone(), a)).collect();
     Ok(Some(RepoPackages { nevras, names, advisories }))
 }
 

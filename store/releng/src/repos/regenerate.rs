@@ -6,32 +6,27 @@ use std::io::BufReader;
 
 use cairn_repodata::header::{FileFacts, Package};
 use cairn_repodata::merge::Merge;
-use cairn_repodata::repomd::{self, DistroTag, Record, Repomd, Tags};
-use cairn_repodata::treeinfo::Treeinfo;
+use cairn_repodata::repomd::{DistroTag, Tags};
+use cairn_repodata::resolve_href;
 use cairn_repodata::write::{Compression, Options, RepodataBuilder};
-use cairn_repodata::{Checksum, modules, resolve_href, updateinfo};
-use cairn_store::fs::{self, Time};
+use cairn_store::fs::Time;
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
 use cairn_store::transform::graft;
 use cairn_store::tree::{DirEntry, Draft, Entry, FileEntry, Nodes, Tree, lookup};
 use rayon::prelude::*;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use super::inputs::{External, Inputs};
+use super::extras::{Extras, MAX_TREEINFO, TREEINFOS, held_back, refreshed_treeinfo};
+use super::inputs::Inputs;
 use super::known::{Known, Listing, Reader, wrong};
+use super::metadata::Metadata;
 use super::{Rpm, is_repo, rpms};
 use crate::audit::repos::{REPODATA, REPOMD};
 use crate::config;
 use crate::error::{Error, Result, told};
 use crate::report::Mode;
 use crate::site::Site;
-
-/// Files that describe an installable tree, and may name `repomd.xml` with its checksum.
-const TREEINFOS: [&[u8]; 2] = [b".treeinfo", b"treeinfo"];
-/// The largest treeinfo that is read, in bytes.
-const MAX_TREEINFO: u64 = 4 << 20;
 
 /// What was done to the metadata of one repo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -178,35 +173,6 @@ impl Located {
     }
 }
 
-/// What a repo's metadata shall have beside the packages.
-#[derive(Default)]
-struct Extras<'k> {
-    /// Content by type, to be compressed.
-    plain: BTreeMap<&'static str, Vec<u8>>,
-    /// Records that go over as they are.
-    carried: Vec<(&'k Record, &'k Known)>,
-    advisories: usize,
-    newest: Option<i64>,
-}
-
-impl Extras<'_> {
-    /// Returns whether metadata has all of this.
-    fn are_in(&self, repomd: &Repomd) -> bool {
-        self.plain.iter().all(|(kind, bytes)| {
-            let found = repomd.record(kind).or_else(|| {
-                // Old repos have their comps compressed only.
-                let packed = |record: &&Record| record.kind.starts_with("group_");
-                repomd.records.iter().find(packed).filter(|_| *kind == "group")
-            });
-            found.is_some_and(|record| content_sum(record) == sum_of(bytes))
-        })
-    }
-}
-
-fn sum_of(bytes: &[u8]) -> Checksum {
-    Checksum::from_sha256(Sha256::digest(bytes).into())
-}
-
 impl Maker<'_> {
     fn repo(&self, path: &RelPath, dir: &DirEntry) -> Result<Made> {
         let mut notes = Vec::new();
@@ -224,7 +190,7 @@ impl Maker<'_> {
             }
             Err(error) => return Err(error),
         };
-        let mut known: Vec<Known> = Vec::new();
+        let mut known: Vec<Known<'_>> = Vec::new();
         for tree in &self.inputs.trees {
             if let Some(Entry::Dir(dir)) = lookup(draft, tree, path)?
                 && let Some(found) = Known::read(reader, path, &dir)?
@@ -234,16 +200,19 @@ impl Maker<'_> {
             }
         }
         let rpms = rpms(draft, dir)?;
-        let extras = self.extras(path, before.as_ref(), &known)?;
-        let options = self.options(&extras, before.iter().chain(&known))?;
+        let all: Vec<&dyn Metadata> =
+            before.iter().chain(&known).map(|known| known as &dyn Metadata).collect();
+        let advisories = self.inputs.advisories.get(path).cloned().unwrap_or_default();
+        let extras = Extras::gather(&all, self.inputs.external(path)?, advisories)?;
+        let options = self.options(&extras, &all)?;
         if let (Some(old), Some(before)) = (&old, &before)
             // A repo without packages of its own lists those of a neighbour: only its lists tell.
             && (!rpms.is_empty() || old == dir)
             && same_packages(&super::rpms(draft, old)?, &rpms)
             && match old == dir {
                 // How it was written stays as it was as long as nothing new is to be said.
-                true => extras.are_in(&before.repomd),
-                false => says_the_same(&before.repomd, &extras, &options),
+                true => extras.are_in(before.repomd()),
+                false => extras.are_all_of(before.repomd(), &options),
             }
         {
             return Ok(Made { repodata: before.repodata(), report: None, notes });
@@ -259,71 +228,14 @@ impl Maker<'_> {
         )
     }
 
-    /// Gathers what goes into the metadata beside the packages; the newest is the last of `known`.
-    fn extras<'k>(
-        &self,
-        path: &RelPath,
-        before: Option<&'k Known>,
-        known: &'k [Known],
-    ) -> Result<Extras<'k>> {
-        let reader = self.reader;
-        let External { group, modules: outside, newest } = self.inputs.external(path)?;
-        let mut extras = Extras { newest, ..Extras::default() };
-        let all: Vec<&Known> = before.into_iter().chain(known).collect();
-        let mut group = group;
-        for known in all.iter().rev() {
-            if group.is_none() {
-                group = known.group(reader)?;
-            }
-        }
-        extras.plain.extend(group.map(|bytes| ("group", bytes)));
-
-        let mut documents = Vec::new();
-        for known in &all {
-            documents = modules::merge(documents, known.modules(reader)?);
-        }
-        documents = modules::merge(documents, outside);
-        if !documents.is_empty() {
-            extras.plain.insert("modules", modules::write(&documents));
-        }
-
-        let mut lists = Vec::new();
-        for known in &all {
-            lists.push(known.advisories(reader)?);
-        }
-        lists.extend(self.inputs.advisories.get(path).cloned());
-        let advisories = updateinfo::merge(lists);
-        extras.advisories = advisories.len();
-        if !advisories.is_empty() {
-            extras.plain.insert("updateinfo", updateinfo::write(&advisories));
-        }
-
-        let mut carried = BTreeMap::new();
-        for known in all {
-            for record in &known.repomd.records {
-                // Other forms of what is made, such as `group_gz`, say what was before.
-                let content = repomd::content_of(&record.kind);
-                if !is_made(content) && !repomd::describes_packages(&record.kind) {
-                    carried.insert(record.kind.as_str(), (record, known));
-                }
-            }
-        }
-        extras.carried = carried.into_values().collect();
-        Ok(extras)
-    }
-
-    fn options<'k>(
-        &self,
-        extras: &Extras<'_>,
-        known: impl Iterator<Item = &'k Known>,
-    ) -> Result<Options> {
+    fn options(&self, extras: &Extras<'_>, known: &[&dyn Metadata]) -> Result<Options> {
         let config = &self.reader.site.config.repodata;
         let release = self.inputs.release;
-        let compression = match extras.plain.contains_key("group") {
+        let compression = match extras.has_group() {
             true => config.compression_comps,
             false => config.compression,
         };
-        let newest = known.filter_map(|known| known.repomd.newest()).max().max(extras.newest);
+        let newest = known.iter().filter_map(|known| known.repomd().newest()).max();
         Ok(Options {
             compression: match compression {
                 config::Compression::None => Compression::None,
@@ -340,7 +252,7 @@ impl Maker<'_> {
                 }],
                 ..Tags::default()
             },
-            timestamp: newest,
+            timestamp: newest.max(extras.newest()),
             ..Options::default()
         })
     }
@@ -393,15 +305,14 @@ impl Maker<'_> {
         path: &RelPath,
         dir: &DirEntry,
         rpms: &[Rpm],
-        known: impl Iterator<Item = &'k Known>,
+        known: impl Iterator<Item = &'k Known<'k>>,
         extras: Extras<'_>,
         mut options: Options,
         mut notes: Vec<String>,
     ) -> Result<Made> {
         let reader = self.reader;
         let bad = |error: cairn_repodata::Error| wrong(path, &error);
-        let known =
-            known.map(|known| Ok((known, known.listing(reader)?))).collect::<Result<Vec<_>>>()?;
+        let known = known.map(|known| Ok((known, known.listing()?))).collect::<Result<Vec<_>>>()?;
         let mut packages: Vec<Located> =
             rpms.iter().map(|rpm| Located::inside(path, rpm)).collect::<Result<_>>()?;
         for href in known.iter().flat_map(|(_, listing)| &listing.outside) {
@@ -411,7 +322,7 @@ impl Maker<'_> {
         let by_href: HashMap<&str, &Located> =
             packages.iter().map(|package| (package.href.as_str(), package)).collect();
         let count = set.len();
-        let exact = |(known, listing): &&(&Known, Listing)| {
+        let exact = |(known, listing): &&(&Known<'_>, Listing)| {
             known.lists_exactly(listing, &set, options.compression)
         };
         let kept = known.iter().find(exact).map(|(known, _)| *known);
@@ -419,7 +330,7 @@ impl Maker<'_> {
         let mut merge = Merge::new(if kept.is_some() { Vec::new() } else { set }).map_err(bad)?;
         for (known, _) in known {
             if !merge.unknown().is_empty() {
-                known.load(reader, &mut merge)?;
+                known.load(&mut merge)?;
             }
         }
         let fresh: Vec<Package> = merge
@@ -435,9 +346,7 @@ impl Maker<'_> {
         // An RPM that only its header describes is an input as new as the file is.
         let read = fresh.iter().filter_map(|p| by_href.get(p.primary.href.as_str()));
         options.timestamp = options.timestamp.max(read.map(|rpm| rpm.file.mtime.secs).max());
-        if let Some(limit) = fs::env("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()) {
-            options.timestamp = options.timestamp.map(|time: i64| time.min(limit));
-        }
+        options.timestamp = held_back(options.timestamp);
         let mtime = Time { secs: options.timestamp.unwrap_or(dir.mtime.secs), nanos: 0 };
         let mut builder = RepodataBuilder::new(options);
         for package in &fresh {
@@ -446,19 +355,12 @@ impl Maker<'_> {
         merge.finish(&mut builder).map_err(bad)?;
         let mut entries: Vec<(Box<[u8]>, Entry)> = Vec::new();
         if let Some(known) = kept {
-            let (lists, files) = known.lists(reader)?;
+            let (lists, files) = known.lists()?;
             builder.keep_lists(lists).map_err(bad)?;
             entries.extend(files);
         }
-        let mut records: Vec<String> = Vec::new();
-        for (kind, bytes) in extras.plain {
-            builder.extra(kind, bytes).map_err(bad)?;
-            records.push(kind.to_owned());
-        }
-        for (record, known) in extras.carried {
-            builder.carry(record, known.raw(reader, record)?).map_err(bad)?;
-            records.push(record.kind.clone());
-        }
+        let advisories = extras.advisories();
+        let records = extras.write(&mut builder, bad)?;
         for file in builder.finish().map_err(bad)? {
             let entry = reader.draft.put_file(file.bytes, 0o644, mtime);
             entries.push((file.name.into_bytes().into(), Entry::File(entry)));
@@ -472,55 +374,15 @@ impl Maker<'_> {
             packages: count,
             fresh: fresh.len(),
             records,
-            advisories: extras.advisories,
+            advisories,
         });
         Ok(Made { repodata, report, notes })
     }
 }
 
-/// Returns whether a record is made from packages, comps, modules or advisories by the writer.
-fn is_made(kind: &str) -> bool {
-    matches!(kind, "primary" | "filelists" | "other" | "group" | "modules" | "updateinfo")
-        || kind.starts_with("group_")
-}
-
 fn same_packages(old: &[Rpm], new: &[Rpm]) -> bool {
     let key = |rpm: &Rpm| (rpm.href.clone(), rpm.file.object);
     old.len() == new.len() && old.iter().zip(new).all(|(a, b)| key(a) == key(b))
-}
-
-/// Returns whether existing metadata of the same packages is what would be written now.
-fn says_the_same(repomd: &Repomd, extras: &Extras<'_>, options: &Options) -> bool {
-    let mut expected: Vec<(String, Option<Checksum>)> = Vec::new();
-    for (kind, bytes) in &extras.plain {
-        let sum = sum_of(bytes);
-        if *kind == "group" && options.compression != Compression::None {
-            let suffix = options.compression.suffix().trim_start_matches('.');
-            expected.push((format!("group_{suffix}"), Some(sum.clone())));
-        }
-        expected.push(((*kind).to_owned(), Some(sum)));
-    }
-    let carried = extras.carried.iter();
-    expected.extend(carried.map(|(record, _)| (record.kind.clone(), Some(content_sum(record)))));
-    expected.extend(["primary", "filelists", "other"].map(|kind| (kind.to_owned(), None)));
-    let suffix = options.compression.suffix();
-    // What describes packages in another form is as true as the lists beside it.
-    let counted =
-        |record: &&Record| !repomd::describes_packages(&record.kind) || is_made(&record.kind);
-    repomd.revision == options.revision
-        && repomd.tags == options.tags
-        && repomd.records.iter().filter(counted).count() == expected.len()
-        && expected.iter().all(|(kind, sum)| {
-            repomd.record(kind).is_some_and(|record| match sum {
-                Some(sum) => content_sum(record) == *sum,
-                None => record.href.ends_with(&format!(".xml{suffix}")),
-            })
-        })
-}
-
-/// Returns the checksum of a record's content, decompressed.
-fn content_sum(record: &Record) -> Checksum {
-    record.open_checksum.clone().unwrap_or_else(|| record.checksum.clone())
 }
 
 fn read_whole(reader: &Reader<'_>, file: &FileEntry, path: &RelPath) -> Result<Vec<u8>> {
@@ -551,20 +413,12 @@ fn refresh_treeinfo(
             return Err(Error::Repodata { path: at, reason });
         }
         let bytes = read_whole(reader, file, &at)?;
-        let bad = |error: cairn_repodata::Error| {
-            let reason = told(&error);
-            Error::Repodata { path: at.clone(), reason }
-        };
-        let mut info = Treeinfo::read(&at.to_string(), &bytes).map_err(bad)?;
         let repomd_path = path.join(REPODATA).join(REPOMD);
         let content = read_whole(reader, repomd, &repomd_path)?;
-        let sum = sum_of(&content);
-        let changed = info
-            .refresh_checksums(|named| (named == "repodata/repomd.xml").then(|| sum.clone()))
-            .map_err(bad)?;
-        if !changed.is_empty() {
-            let entry =
-                reader.draft.put_file(info.write(), file.mode, repomd.mtime.max(file.mtime));
+        let refreshed = refreshed_treeinfo(&at.to_string(), &bytes, &content)
+            .map_err(|error| Error::Repodata { path: at.clone(), reason: told(&error) })?;
+        if let Some(bytes) = refreshed {
+            let entry = reader.draft.put_file(bytes, file.mode, repomd.mtime.max(file.mtime));
             root = graft(reader.draft, &root, &at, Some(Entry::File(entry)))?;
         }
     }

@@ -69,6 +69,33 @@ pub struct RepodataBuilder {
     lists: Option<Vec<Record>>,
 }
 
+/// The elements of a package that was read from its headers, as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    href: String,
+    pkgid: Checksum,
+    primary: String,
+    filelists: String,
+    other: String,
+}
+
+impl Rendered {
+    /// Makes the elements.
+    pub fn new(package: &Package) -> Rendered {
+        let (mut primary, mut filelists, mut other) = Default::default();
+        package::primary(&mut primary, &package.primary);
+        package::filelists(&mut filelists, package);
+        package::other(&mut other, package);
+        let (href, pkgid) = (package.primary.href.clone(), package.primary.pkgid.clone());
+        Rendered { href, pkgid, primary, filelists, other }
+    }
+
+    /// Returns where the package is, relative to the repository's directory.
+    pub fn href(&self) -> &str {
+        &self.href
+    }
+}
+
 /// The elements of some packages, for each of the three lists.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pools {
@@ -124,21 +151,25 @@ impl RepodataBuilder {
     ///
     /// A location that another package has.
     pub fn package(&mut self, package: &Package) -> Result<&mut RepodataBuilder> {
-        let mut text = String::new();
+        self.rendered(&Rendered::new(package))
+    }
+
+    /// Adds a package whose elements were made beforehand, perhaps on another thread.
+    ///
+    /// # Errors
+    ///
+    /// A location that another package has.
+    pub fn rendered(&mut self, package: &Rendered) -> Result<&mut RepodataBuilder> {
         let own = &mut self.pools[OWN];
-        let hold = |pool: &mut Pool, text: &mut String| {
+        let hold = |pool: &mut Pool, text: &str| {
             let place = pool.push(&[text.as_bytes()]).map_err(cannot_hold)?;
-            text.clear();
             Ok(Held { pools: OWN, place })
         };
-        package::primary(&mut text, &package.primary);
-        let primary = hold(&mut own.primary, &mut text)?;
-        package::filelists(&mut text, package);
-        let filelists = hold(&mut own.filelists, &mut text)?;
-        package::other(&mut text, package);
-        let other = hold(&mut own.other, &mut text)?;
-        let pkgid = package.primary.pkgid.clone();
-        self.elements(&package.primary.href, Elements { pkgid, primary, filelists, other })?;
+        let primary = hold(&mut own.primary, &package.primary)?;
+        let filelists = hold(&mut own.filelists, &package.filelists)?;
+        let other = hold(&mut own.other, &package.other)?;
+        let pkgid = package.pkgid.clone();
+        self.elements(&package.href, Elements { pkgid, primary, filelists, other })?;
         Ok(self)
     }
 

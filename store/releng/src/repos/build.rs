@@ -1,0 +1,726 @@
+//! Metadata for the packages of a plain directory: no store, no configuration.
+//!
+//! What the metadata there describes is not read again: a package is known by its location, size
+//! and time, as `createrepo_c --update` knows it. Everything else is read, each file once. Elements
+//! of known packages are copied byte for byte, and what is beside the packages is kept, as
+//! [`super::regenerate()`] does it for trees.
+//!
+//! New metadata is written beside the old, synced, and exchanged with it in one step. A crash
+//! leaves the old or the new; what it leaves beside is removed by the next run. Where the file
+//! system cannot exchange, the new files are put beside the old ones, whose names differ, then
+//! `repomd.xml` is replaced. The lock is the directory's own, so it leaves nothing behind.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use cairn_repodata::header::FileFacts;
+use cairn_repodata::merge::Merge;
+use cairn_repodata::primary::Location;
+use cairn_repodata::repomd::{DistroTag, Repomd, Tags};
+use cairn_repodata::write::{Compression, Options, Rendered, RepodataBuilder, RepodataFile};
+use cairn_repodata::{Checksum, comps, modules, updateinfo};
+use cairn_store::Error as StoreError;
+use cairn_store::fault::{CrashPoint, hit};
+use cairn_store::fs::{Dir, Kind, LockKind, Replace, Time};
+use cairn_store::lock::Holder;
+use cairn_store::progress::Observer;
+use rayon::prelude::*;
+use rustix::io::Errno;
+use serde::Serialize;
+
+use super::disk::{self, Disk, Rpm};
+use super::extras::{Extras, MAX_TREEINFO, TREEINFOS, held_back, refreshed_treeinfo};
+use super::inputs::{External, read};
+use super::metadata::Metadata;
+use crate::audit::repos::{REPODATA, REPOMD};
+use crate::error::{Error, Result, told};
+use crate::report::Mode;
+
+/// How many packages are read before their elements are taken down: what is held of them is text.
+const BATCH: usize = 512;
+/// How long to sleep between two tries at the lock.
+const RETRY: Duration = Duration::from_millis(50);
+/// File systems tell times by clocks that may be this far behind, in seconds.
+const RACY: i64 = 1;
+/// Where new metadata is made; a random name follows.
+const TEMPORARY: &[u8] = b".repodata.";
+/// What createrepo_c locks a directory with.
+const THEIR_LOCK: &[u8] = b".repodata";
+/// A signature of `repomd.xml`.
+const SIGNATURE: &[u8] = b"repomd.xml.asc";
+/// A revision of so many digits is a time, which every tool writes that was told none.
+const TIME_DIGITS: usize = 9;
+
+/// What to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// Packages that the metadata does not describe, or describes with another size or time.
+    #[default]
+    Unknown,
+    /// All packages.
+    Everything,
+}
+
+/// How to build.
+#[derive(Clone, Debug, Default)]
+pub struct BuildOptions {
+    /// What to read; by default what is not known.
+    pub reading: Reading,
+    /// The comps; by default those that the metadata has.
+    pub comps: Option<PathBuf>,
+    /// Module documents to be added.
+    pub modules: Option<PathBuf>,
+    /// Advisories to be added.
+    pub updateinfo: Vec<PathBuf>,
+    /// How to compress; by default as the metadata is, else gzip.
+    pub compression: Option<Compression>,
+    /// What `repomd.xml` calls this state; by default what it did, or the newest time of anything.
+    pub revision: Option<String>,
+    /// The distributions that the repo belongs to; by default what the metadata says.
+    pub distro: Vec<DistroTag>,
+    /// How long metadata files that are replaced stay, for clients that read the old `repomd.xml`.
+    pub keep_old: Duration,
+    /// Whether to write.
+    pub mode: Mode,
+    /// How long to wait for another who builds here.
+    pub lock_wait: Duration,
+}
+
+/// What was built.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BuildReport {
+    /// The directory.
+    pub path: String,
+    /// Whether nothing was written because that was asked for.
+    pub dry_run: bool,
+    /// Whether the metadata is another now, or would be.
+    pub changed: bool,
+    /// How many packages it describes.
+    pub packages: usize,
+    /// How many of them were described before and are by the same bytes.
+    pub carried: usize,
+    /// How many of them are described by what was read from them.
+    pub fresh: usize,
+    /// How many files were read.
+    pub read: usize,
+    /// How many locations are described no more.
+    pub removed: usize,
+    /// The types of all records.
+    pub records: Vec<String>,
+    /// How many advisories there are; null where nobody looked, because nothing changed.
+    pub advisories: Option<usize>,
+    /// How many bytes the metadata has.
+    pub bytes: u64,
+    /// What `repomd.xml` calls this state.
+    pub revision: Option<String>,
+    /// What the operator should know, as sentences.
+    pub notes: Vec<String>,
+}
+
+/// Makes the metadata of a directory describe exactly the packages below it.
+///
+/// # Errors
+/// Anything that is called a package and is none, or cannot be read, or cannot be listed; files of
+/// the options that are not what they should be; another who builds here. Nothing is changed then.
+pub fn build(dir: &Path, options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport> {
+    let root = Dir::open(dir)?;
+    let mut notes = Vec::new();
+    let lock = match options.mode {
+        Mode::Apply => lock(&root, options.lock_wait, observer, &mut notes)?,
+        Mode::DryRun => None,
+    };
+    if root.try_stat(THEIR_LOCK)?.is_some() {
+        let shown = cairn_store::path::display(&root.path_of(THEIR_LOCK)).to_string();
+        notes.push(format!("{shown} is there: createrepo_c is at work here, or died."));
+    }
+    if lock.is_some() {
+        remove_leftovers(&root)?;
+    }
+    let builder = Build { root: &root, options, observer };
+    let mut report = builder.run(&mut notes)?;
+    report.path = cairn_store::path::display(dir).to_string();
+    report.dry_run = options.mode == Mode::DryRun;
+    report.notes = notes;
+    Ok(report)
+}
+
+/// Takes the directory's lock; nothing where the file system has no such locks.
+fn lock(
+    root: &Dir,
+    wait: Duration,
+    observer: &dyn Observer,
+    notes: &mut Vec<String>,
+) -> Result<Option<Dir>> {
+    // A description of its own: the lock lives as long as this handle.
+    let handle = root.try_clone_open()?;
+    let until = Instant::now() + wait;
+    loop {
+        if observer.interrupted() {
+            return Err(StoreError::Interrupted.into());
+        }
+        match handle.try_lock(LockKind::Exclusive) {
+            Ok(true) => return Ok(Some(handle)),
+            Ok(false) if Instant::now() >= until => {
+                let what = cairn_store::path::display(root.path()).to_string();
+                return Err(StoreError::Busy { what, holder: Holder::default() }.into());
+            }
+            Ok(false) => std::thread::sleep(RETRY),
+            Err(error)
+                if [Errno::BADF, Errno::NOLCK, Errno::OPNOTSUPP].iter().any(|e| error.is(*e)) =>
+            {
+                notes.push(
+                    "This file system cannot lock a directory: let nobody else build here."
+                        .to_owned(),
+                );
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Removes what a killed run left. Whoever works here holds the lock, so it is nobody's.
+fn remove_leftovers(root: &Dir) -> Result<()> {
+    for name in root.names()? {
+        let random = name.strip_prefix(TEMPORARY).unwrap_or_default();
+        if random.len() == 32 && random.iter().all(u8::is_ascii_hexdigit) {
+            root.remove_all(&name)?;
+        }
+    }
+    Ok(())
+}
+
+struct Build<'a> {
+    root: &'a Dir,
+    options: &'a BuildOptions,
+    observer: &'a dyn Observer,
+}
+
+/// The packages that the metadata shall have.
+struct Packages {
+    /// Those whose elements are copied, by their hash.
+    carried: HashMap<[u8; 32], FileFacts>,
+    /// Those whose elements were made.
+    fresh: Vec<Rendered>,
+    /// How many files were read.
+    read: usize,
+    /// The newest time of those that were made.
+    newest: Option<i64>,
+    /// Whether old metadata has exactly these, at these places.
+    unchanged: bool,
+    /// How many locations old metadata has that are no more.
+    removed: usize,
+}
+
+impl Build<'_> {
+    fn run(&self, notes: &mut Vec<String>) -> Result<BuildReport> {
+        // What changes from now on is not what is read below.
+        let began = now();
+        self.observer.begin("Looking for packages", 0, 0);
+        let found = disk::find(self.root, self.observer)?;
+        for link in &found.links {
+            notes.push(format!("{link} is a symbolic link, and so not listed."));
+        }
+        let old = match Disk::read(self.root) {
+            Ok(old) => old,
+            // What is replaced may be broken: that is how it gets mended.
+            Err(error @ (Error::Input { .. } | Error::Store(_))) => {
+                let error = told(&error);
+                notes
+                    .push(format!("The old metadata is not used, all packages are read: {error}."));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let locations = match old.as_ref().map(Disk::locations).transpose() {
+            Ok(locations) => locations.unwrap_or_default(),
+            Err(error) => {
+                let error = told(&error);
+                notes.push(format!("The old list of packages is not used: {error}."));
+                Vec::new()
+            }
+        };
+        let packages = self.packages(found.rpms, &locations, old.as_ref(), notes)?;
+        let mut report = BuildReport {
+            packages: packages.carried.len() + packages.fresh.len(),
+            carried: packages.carried.len(),
+            fresh: packages.fresh.len(),
+            read: packages.read,
+            removed: packages.removed,
+            ..BuildReport::default()
+        };
+        let outside = self.outside()?;
+        if let Some(old) = &old
+            && packages.unchanged
+            && !self.asks_for_more(old.repomd())
+            && outside.is_none()
+        {
+            self.describe_old(old, &mut report)?;
+        } else {
+            self.renew(
+                old.as_ref(),
+                packages,
+                outside.unwrap_or_default(),
+                began,
+                &mut report,
+                notes,
+            )?;
+        }
+        self.refresh_treeinfos(&mut report)?;
+        Ok(report)
+    }
+
+    /// Finds out which packages there are, and reads those that are not known.
+    fn packages(
+        &self,
+        rpms: Vec<Rpm>,
+        locations: &[Location],
+        old: Option<&Disk>,
+        notes: &mut Vec<String>,
+    ) -> Result<Packages> {
+        let at: HashMap<&str, &Location> =
+            locations.iter().map(|location| (location.href.as_str(), location)).collect();
+        let by_id: HashMap<&Checksum, &Location> =
+            locations.iter().map(|location| (&location.pkgid, location)).collect();
+        let made = old.map_or(i64::MIN, |old| old.made.secs);
+        let known = |rpm: &Rpm| {
+            let location = at.get(rpm.href.as_str()).filter(|location| {
+                self.options.reading == Reading::Unknown
+                    && location.base.is_none()
+                    && location.size == rpm.stat.size
+                    && location.file_time == rpm.mtime()
+                    // Written when the metadata was made: perhaps once more since.
+                    && rpm.mtime() < made.saturating_sub(RACY)
+            })?;
+            location.pkgid.sha256_bytes()
+        };
+        let present: std::collections::HashSet<String> =
+            rpms.iter().map(|rpm| rpm.href.clone()).collect();
+        let mut packages = Packages {
+            carried: HashMap::with_capacity(rpms.len()),
+            fresh: Vec::new(),
+            read: 0,
+            newest: None,
+            unchanged: false,
+            removed: locations.iter().filter(|old| !present.contains(&old.href)).count(),
+        };
+        let mut unknown = Vec::new();
+        for rpm in rpms {
+            match known(&rpm) {
+                Some(sha256) => {
+                    packages.carried.insert(sha256, rpm.facts(sha256));
+                }
+                None => unknown.push(rpm),
+            }
+        }
+        let bytes = unknown.iter().map(|rpm| rpm.stat.size).sum();
+        self.observer.begin("Reading packages", unknown.len() as u64, bytes);
+        packages.read = unknown.len();
+        let mut fresh: HashMap<[u8; 32], String> = HashMap::new();
+        for batch in unknown.chunks(BATCH) {
+            let read = batch.par_iter().with_max_len(4).map(|rpm| {
+                let (sha256, package) = rpm.read(self.root, self.observer)?;
+                Ok((sha256, Rendered::new(&package)))
+            });
+            for (rpm, (sha256, rendered)) in batch.iter().zip(read.collect::<Result<Vec<_>>>()?) {
+                // Clients know a package by its checksum: it is listed where it comes first.
+                let twin = packages.carried.get(&sha256).map(|twin| &twin.href);
+                let twin = twin.or_else(|| fresh.get(&sha256)).cloned();
+                if let Some(twin) = twin {
+                    let (first, second) = match twin < rpm.href {
+                        true => (twin, rpm.href.clone()),
+                        false => (rpm.href.clone(), twin),
+                    };
+                    notes.push(format!(
+                        "{second} is the same package as {first}, which the metadata lists."
+                    ));
+                    if first != rpm.href {
+                        continue;
+                    }
+                    packages.carried.remove(&sha256);
+                }
+                let id = Checksum::from_sha256(sha256);
+                let described = by_id.get(&id).is_some_and(|location| {
+                    location.size == rpm.stat.size && location.file_time == rpm.mtime()
+                });
+                if described {
+                    packages.carried.insert(sha256, rpm.facts(sha256));
+                } else {
+                    packages.newest = packages.newest.max(Some(rpm.mtime()));
+                    fresh.insert(sha256, rpm.href.clone());
+                    packages.fresh.push(rendered);
+                }
+            }
+        }
+        let carried = packages.carried.iter();
+        packages.unchanged = packages.fresh.is_empty()
+            && packages.carried.len() == locations.len()
+            && carried.into_iter().all(|(sha256, facts)| {
+                let location = at.get(facts.href.as_str());
+                location.is_some_and(|location| {
+                    location.base.is_none() && location.pkgid.sha256_bytes() == Some(*sha256)
+                })
+            });
+        Ok(packages)
+    }
+
+    /// Reads the files that the options name; nothing where they name none.
+    fn outside(&self) -> Result<Option<(External, Vec<updateinfo::Advisory>)>> {
+        let options = self.options;
+        if options.comps.is_none() && options.modules.is_none() && options.updateinfo.is_empty() {
+            return Ok(None);
+        }
+        let mut external = External::default();
+        let mut take = |path: &Path| -> Result<Vec<u8>> {
+            let Some((bytes, time)) = read(path)? else {
+                let reason = "there is no such file".to_owned();
+                return Err(Error::Input { path: path.to_owned(), reason });
+            };
+            external.newest = external.newest.max(Some(time));
+            // They may be compressed, as they are in metadata.
+            let limits = cairn_repodata::codec::Limits::default();
+            let shown = path.to_string_lossy();
+            cairn_repodata::codec::decompress(&shown, &bytes, limits)
+                .map_err(|error| Error::input(&*shown, &error))
+        };
+        let mut group = None;
+        if let Some(path) = &options.comps {
+            let (bytes, shown) = (take(path)?, path.to_string_lossy());
+            comps::read(&shown, bytes.as_slice()).map_err(|error| Error::input(&*shown, &error))?;
+            group = Some(bytes);
+        }
+        let mut documents = Vec::new();
+        if let Some(path) = &options.modules {
+            let (bytes, shown) = (take(path)?, path.to_string_lossy());
+            documents =
+                modules::read(&shown, &bytes).map_err(|error| Error::input(&*shown, &error))?;
+        }
+        let mut lists = Vec::new();
+        for path in &options.updateinfo {
+            let (bytes, shown) = (take(path)?, path.to_string_lossy());
+            let list = updateinfo::read(&shown, bytes.as_slice());
+            lists.push(list.map_err(|error| Error::input(&*shown, &error))?);
+        }
+        (external.group, external.modules) = (group, documents);
+        Ok(Some((external, updateinfo::merge(lists))))
+    }
+
+    /// Returns whether the options want something of `repomd.xml` that it has not.
+    fn asks_for_more(&self, repomd: &Repomd) -> bool {
+        let options = self.options;
+        let differs = |compression| Some(compression) != compression_of(repomd);
+        options.compression.is_some_and(differs)
+            || (options.revision.is_some() && options.revision != repomd.revision)
+            || (!options.distro.is_empty() && options.distro != repomd.tags.distro)
+    }
+
+    /// Reports metadata that stays as it is.
+    fn describe_old(&self, old: &Disk, report: &mut BuildReport) -> Result<()> {
+        let repomd = old.repomd();
+        report.records = repomd.records.iter().map(|record| record.kind.clone()).collect();
+        report.revision.clone_from(&repomd.revision);
+        report.bytes = old.bytes.len() as u64;
+        for record in &repomd.records {
+            report.bytes += old.dir.stat(old.name(record)?.as_bytes())?.size;
+        }
+        Ok(())
+    }
+
+    /// Makes new metadata and puts it in place, unless it is what is there.
+    fn renew(
+        &self,
+        old: Option<&Disk>,
+        packages: Packages,
+        (external, advisories): (External, Vec<updateinfo::Advisory>),
+        began: Time,
+        report: &mut BuildReport,
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
+        let known: Vec<&dyn Metadata> = old.iter().map(|old| *old as &dyn Metadata).collect();
+        let same = packages.unchanged;
+        let extras = Extras::gather(&known, external, advisories)?;
+        if let Some(old) = old
+            && same
+            && !self.asks_for_more(old.repomd())
+            && extras.are_in(old.repomd())
+        {
+            report.advisories = Some(extras.advisories());
+            return self.describe_old(old, report);
+        }
+        let written = self.write_options(old, extras.newest().max(packages.newest));
+        report.advisories = Some(extras.advisories());
+        report.revision.clone_from(&written.revision);
+        let bad = |error: cairn_repodata::Error| Error::Input {
+            path: self.root.path_of(REPODATA),
+            reason: told(&error),
+        };
+        self.observer.begin("Writing repodata", report.packages as u64, 0);
+        let mut builder = RepodataBuilder::new(written);
+        for package in &packages.fresh {
+            builder.rendered(package).map_err(bad)?;
+        }
+        drop(packages.fresh);
+        let mut merge = Merge::new(packages.carried.into_values()).map_err(bad)?;
+        if let Some(old) = old
+            && !merge.unknown().is_empty()
+        {
+            old.load(&mut merge)?;
+        }
+        merge.finish(&mut builder).map_err(bad)?;
+        extras.write(&mut builder, bad)?;
+        let files = builder.finish().map_err(bad)?;
+        report.bytes = files.iter().map(|file| file.bytes.len() as u64).sum();
+        let bytes = &files.last().expect("repomd.xml is the last").bytes;
+        let repomd = cairn_repodata::repomd::read("repomd.xml", bytes.as_slice()).map_err(bad)?;
+        report.records = repomd.records.iter().map(|record| record.kind.clone()).collect();
+        if old.is_some_and(|old| old.bytes == *bytes) {
+            return Ok(());
+        }
+        report.changed = true;
+        if let Some(old) = old
+            && old.dir.try_stat(SIGNATURE)?.is_some()
+        {
+            notes.push(
+                "repomd.xml.asc signed the old metadata and is gone: sign the new.".to_owned(),
+            );
+        }
+        if self.observer.interrupted() {
+            return Err(StoreError::Interrupted.into());
+        }
+        match self.options.mode {
+            Mode::DryRun => Ok(()),
+            Mode::Apply => self.put(old, &files, &repomd, began),
+        }
+    }
+
+    fn write_options(&self, old: Option<&Disk>, newest: Option<i64>) -> Options {
+        let repomd = old.map(Metadata::repomd);
+        let timestamp = held_back(newest.max(repomd.and_then(Repomd::newest)));
+        // A time is what a tool writes that was told nothing. It goes with the state that it was of.
+        let named = repomd.and_then(|repomd| repomd.revision.clone()).filter(|text| {
+            text.len() < TIME_DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let revision = self.options.revision.clone().or(named);
+        let mut tags = repomd.map_or_else(Tags::default, |repomd| repomd.tags.clone());
+        if !self.options.distro.is_empty() {
+            tags.distro.clone_from(&self.options.distro);
+        }
+        let compression = self.options.compression.or_else(|| repomd.and_then(compression_of));
+        Options {
+            compression: compression.unwrap_or_default(),
+            revision: revision.or_else(|| timestamp.map(|time| time.to_string())),
+            tags,
+            timestamp,
+            ..Options::default()
+        }
+    }
+
+    /// Puts new metadata in the place of what is there.
+    fn put(
+        &self,
+        old: Option<&Disk>,
+        files: &[RepodataFile],
+        repomd: &Repomd,
+        began: Time,
+    ) -> Result<()> {
+        let root = self.root;
+        let there = root.try_stat(REPODATA)?;
+        let temporary = Temporary::new(root)?;
+        let dir = root.dir(&temporary.name)?;
+        for file in files {
+            let mut out = dir.create(file.name.as_bytes())?;
+            out.write_all(&file.bytes)?;
+            out.set_mode(0o644)?;
+            // The time at which reading began tells the next run which packages it may believe.
+            out.set_mtime(began)?;
+            out.sync()?;
+        }
+        let before = there.map(|_| root.dir(REPODATA)).transpose()?;
+        if let Some(before) = &before {
+            self.keep(before, old, &dir, repomd)?;
+        }
+        dir.set_mode(there.map_or(0o755, |stat| stat.mode))?;
+        dir.sync()?;
+        hit(CrashPoint::RepodataWritten);
+        let Some(before) = before else {
+            root.rename(&temporary.name, root, REPODATA, Replace::Yes)?;
+            temporary.forget();
+            root.sync()?;
+            hit(CrashPoint::RepodataReplaced);
+            return Ok(());
+        };
+        match root.exchange(&temporary.name, root, REPODATA) {
+            Ok(()) => {
+                root.sync()?;
+                hit(CrashPoint::RepodataReplaced);
+                temporary.remove()?;
+            }
+            Err(error)
+                if [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].iter().any(|e| error.is(*e)) =>
+            {
+                self.put_beside(&before, &dir, files)?;
+                temporary.remove()?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        root.sync()?;
+        Ok(())
+    }
+
+    /// Links into new metadata what of the old stays: files that no record names, and for a while
+    /// files that clients of the old `repomd.xml` ask for.
+    fn keep(&self, before: &Dir, old: Option<&Disk>, dir: &Dir, repomd: &Repomd) -> Result<()> {
+        let mut named: BTreeMap<Vec<u8>, ()> = BTreeMap::new();
+        if let Some(old) = old {
+            for record in &old.repomd().records {
+                named.insert(old.name(record)?.into_bytes(), ());
+            }
+        }
+        let new: Vec<&[u8]> = repomd
+            .records
+            .iter()
+            .map(|record| record.href.rsplit('/').next().unwrap_or_default().as_bytes())
+            .collect();
+        let now = now();
+        let long = |since: Time| {
+            let age = now.secs.saturating_sub(since.secs).max(0);
+            u64::try_from(age).is_ok_and(|age| age >= self.options.keep_old.as_secs())
+        };
+        for name in before.names()? {
+            if *name == *REPOMD || *name == *SIGNATURE || new.contains(&&*name) {
+                continue;
+            }
+            let Some(stat) = before.try_stat(&name)? else { continue };
+            let keep = match stat.kind {
+                // From now on it is old, which its time says to the runs that follow.
+                Kind::File if named.contains_key(&*name) => {
+                    let keep = !self.options.keep_old.is_zero();
+                    if keep {
+                        before.set_mtime_of(&name, now)?;
+                    }
+                    keep
+                }
+                Kind::File if is_metadata_name(&name) => !long(stat.mtime),
+                Kind::File => true,
+                Kind::Symlink => {
+                    dir.symlink(&before.read_link(&name)?, &name)?;
+                    false
+                }
+                Kind::Dir | Kind::Other(_) => {
+                    let reason = "metadata has files only; remove it, then run the command again";
+                    let (path, reason) = (before.path_of(&name), reason.to_owned());
+                    return Err(Error::Input { path, reason });
+                }
+            };
+            if keep {
+                before.link(&name, dir, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts new files beside the old ones, then replaces `repomd.xml`, then removes what is old:
+    /// for file systems that cannot exchange directories, such as NFS.
+    fn put_beside(&self, before: &Dir, dir: &Dir, files: &[RepodataFile]) -> Result<()> {
+        let stay: Vec<Box<[u8]>> = dir.names()?;
+        let (repomd, lists): (Vec<_>, Vec<_>) =
+            files.iter().map(|file| file.name.as_bytes()).partition(|name| *name == REPOMD);
+        for name in lists {
+            dir.rename(name, before, name, Replace::Yes)?;
+        }
+        before.sync()?;
+        for name in repomd {
+            dir.rename(name, before, name, Replace::Yes)?;
+        }
+        before.sync()?;
+        hit(CrashPoint::RepodataReplaced);
+        for name in before.names()? {
+            if !stay.contains(&name) {
+                before.remove_if_there(&name)?;
+            }
+        }
+        before.sync()?;
+        Ok(())
+    }
+
+    /// Sets what treeinfos say of `repomd.xml`, if they say anything. This comes last: what a crash
+    /// keeps from happening, the next run does.
+    fn refresh_treeinfos(&self, report: &mut BuildReport) -> Result<()> {
+        let root = self.root;
+        if self.options.mode == Mode::DryRun {
+            return Ok(());
+        }
+        for name in TREEINFOS {
+            let Some(stat) = root.try_stat(name)?.filter(|stat| stat.kind == Kind::File) else {
+                continue;
+            };
+            let path = root.path_of(name);
+            if stat.size > MAX_TREEINFO {
+                let reason = format!("a treeinfo of more than {MAX_TREEINFO} bytes is none");
+                return Err(Error::Input { path, reason });
+            }
+            let (treeinfo, repomd) = (root.read(name)?, root.dir(REPODATA)?.read(REPOMD)?);
+            let shown = cairn_store::path::display(&path).to_string();
+            let refreshed = refreshed_treeinfo(&shown, &treeinfo, &repomd)
+                .map_err(|error| Error::input(&*shown, &error))?;
+            if let Some(bytes) = refreshed {
+                root.replace(name, &bytes, stat.mode)?;
+                report.changed = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns how the package lists of existing metadata are compressed.
+fn compression_of(repomd: &Repomd) -> Option<Compression> {
+    let href = &repomd.record("primary")?.href;
+    let suffix = href.rsplit_once('.').map_or("", |(_, suffix)| suffix);
+    Compression::parse(if suffix == "xml" { "none" } else { suffix })
+}
+
+/// Returns whether a file name begins with a checksum, as those of metadata do.
+fn is_metadata_name(name: &[u8]) -> bool {
+    let digits = name.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    digits >= 32 && name.get(digits) == Some(&b'-')
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time { secs: since.as_secs() as i64, nanos: since.subsec_nanos() }
+}
+
+/// A directory that is removed unless it was put in place.
+struct Temporary<'a> {
+    root: &'a Dir,
+    name: Vec<u8>,
+}
+
+impl<'a> Temporary<'a> {
+    fn new(root: &'a Dir) -> Result<Self> {
+        let name = [TEMPORARY, cairn_store::fs::hex_random()?.as_bytes()].concat();
+        root.make_dir(&name, 0o700)?;
+        Ok(Self { root, name })
+    }
+
+    /// Removes it, and says if it cannot be.
+    fn remove(mut self) -> Result<()> {
+        let name = std::mem::take(&mut self.name);
+        Ok(self.root.remove_all(&name)?)
+    }
+
+    /// It has another name now.
+    fn forget(mut self) {
+        self.name.clear();
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            // The error that led here says more; the next run tries again.
+            let _ = self.root.remove_all(&self.name);
+        }
+    }
+}
