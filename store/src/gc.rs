@@ -172,6 +172,8 @@ pub struct Plan<'a> {
     marks: Marks,
     /// Snapshots that nothing names, and whose time has come.
     leaving: BTreeSet<SnapshotId>,
+    /// Objects that are chosen to go, in order.
+    leaving_objects: Vec<ObjectId>,
     /// Snapshots that a root names.
     kept: HashSet<SnapshotId>,
     /// Snapshots that were named since the last run.
@@ -236,6 +238,7 @@ impl Store {
             condemned,
             marks,
             leaving: BTreeSet::new(),
+            leaving_objects: Vec::new(),
             kept: HashSet::new(),
             recent: HashSet::new(),
             head: 0,
@@ -497,8 +500,8 @@ impl Plan<'_> {
         let mut ids: Vec<ObjectId> = victims.iter().flatten().map(|victim| victim.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        // Before the objects go: an ingest that knows a file again would not look for its object.
-        store.index().forget_objects(&|id| ids.binary_search(id).is_ok())?;
+        self.leaving_objects = ids;
+        self.forget(store)?;
         fault::hit(CrashPoint::ObjectsForgotten);
         let objects = victims.iter().map(|chosen| chosen.len() as u64).sum();
         let bytes: u64 = victims.iter().flatten().map(|victim| victim.bytes).sum();
@@ -520,6 +523,12 @@ impl Plan<'_> {
             self.report.notes.push(format!("The index will be brought up to date: {error}."));
         }
         Ok(())
+    }
+
+    /// Makes the index forget the objects that go, before they do: whoever knows a file again
+    /// would not look for its object.
+    fn forget(&self, store: &Store) -> Result<()> {
+        store.index().forget_objects(&|id| self.leaving_objects.binary_search(id).is_ok())
     }
 
     /// Moves the chosen objects to the trash, and lets others write in between.
@@ -553,8 +562,9 @@ impl Plan<'_> {
                         }
                         Err(error) => return Err(error),
                     }
-                    // Somebody may have named what was chosen.
+                    // Somebody may have named what was chosen, or met it and stopped half-way.
                     self.refresh(store, observer)?;
+                    self.forget(store)?;
                     since = Instant::now();
                 }
                 let step: Vec<Victim> = step.iter().filter(|one| self.goes(one)).copied().collect();

@@ -106,6 +106,11 @@ impl Rounds {
         }
         let world = World::at(env!("CARGO_BIN_EXE_cairn"), places);
         let written = small().write(&world.places().compose).unwrap();
+        // What the rounds add is described nowhere, and what is looked at here is not the gates.
+        let config = fs::read_to_string(world.config()).unwrap();
+        let gates = "require = [\"repodata\", \"files-exist\", \"treeinfo\"]";
+        assert!(config.contains(gates), "{config}");
+        world.set_config(&config.replace(gates, "require = []"));
         // Trees are brought forward as soon as they are not live any more.
         for mount in ["mounts.staging", "mounts.production"] {
             world.configure(mount, "keep_trees = \"0s\"");

@@ -359,6 +359,29 @@ fn what_a_killed_ingest_left_is_collected() {
 }
 
 #[test]
+fn a_takeover_that_was_killed_neither_stops_a_collection_nor_loses_by_it() {
+    let world = world();
+    world.set_config(&(world.places().config() + AT_ONCE));
+    world.cairn(["init"]).ok();
+    let live = world.production(LIVE);
+    fs::create_dir_all(&live).unwrap();
+    for number in 0..10 {
+        fs::write(live.join(format!("{number}")), format!("live {number}")).unwrap();
+    }
+    let before = treecmp::digest(&live);
+    world.crash_at(CrashPoint::PackWritten, 1, ["adopt", "production/9.7"]).killed();
+    for _ in 0..3 {
+        world.cairn(["gc"]).ok();
+    }
+    world.cairn(["adopt", "production/9.7"]).ok();
+    for _ in 0..3 {
+        world.cairn(["gc"]).ok();
+    }
+    assert_eq!(treecmp::digest(&live), before);
+    world.cairn(["fsck", "--full"]).ok();
+}
+
+#[test]
 fn a_stopped_ingest_keeps_what_it_has_found() {
     let (world, _) = three_editions(AT_ONCE);
     // A content that only the first edition has, and a file that takes long after it.

@@ -7,6 +7,7 @@ use super::Policy;
 use crate::error::{Error, Result};
 use crate::id::{SnapshotId, TreeId};
 use crate::mount::Mount;
+use crate::refs::RefName;
 use crate::store::Store;
 
 /// Which of a ref's publications stay, beside the snapshot that it names. One that either rule
@@ -121,8 +122,10 @@ impl Roots {
                     ));
                     continue;
                 }
-                // A publication that was never logged: its trees are nowhere else either.
-                Err(Error::Corrupt { .. }) if !tree.was_live => false,
+                // A publication or a takeover that was never logged: its trees are nowhere.
+                Err(Error::Corrupt { .. }) if !tree.was_live || !is_logged(store, &tree.view)? => {
+                    false
+                }
                 Err(error) => return Err(unreadable(error, &tree.view, mount)),
             };
             if !known {
@@ -138,6 +141,14 @@ impl Roots {
             self.snapshots.insert(tree.snapshot);
         }
         Ok(())
+    }
+}
+
+/// Returns whether the ref whose view this is was ever moved.
+fn is_logged(store: &Store, view: &str) -> Result<bool> {
+    match RefName::new(view) {
+        Ok(name) => Ok(!store.index().view()?.history(&name)?.is_empty()),
+        Err(_) => Ok(true),
     }
 }
 
