@@ -242,6 +242,10 @@ fn packages_that_no_metadata_describes_are_read_from_their_headers() {
     let report = world.json(["stage", "9", "Rocky"]);
     let notes = report["notes"].to_string();
     assert!(notes.contains("is the same package as"), "{notes}");
+    // No reason to refuse it, but a person should know.
+    let check = world.json(["check", "staging/9.7-RC2", "repodata"]);
+    let text = check["gates"].to_string();
+    assert!(text.contains("\"twin\"") && text.contains("\"passed\""), "{text}");
 
     // What is called an RPM and is none stops everything.
     let state = contents(&world.staging(STAGING));

@@ -417,13 +417,20 @@ impl Examination<'_> {
     /// Finds packages that lie here and that `primary` does not list.
     fn unlisted(&mut self) -> Result<()> {
         let Some(listed) = &self.listed else { return Ok(()) };
+        let contents: HashSet<ObjectId> =
+            self.examined.claims.iter().map(|claim| claim.file.object).collect();
         let unlisted = &mut self.examined.unlisted;
+        let mut twins = Vec::new();
         let skip = |path: &RelPath| self.inner.contains(&path);
-        packages_below(self.subject.draft, self.dir, &self.repo.dir, &skip, &mut |path| {
+        packages_below(self.subject.draft, self.dir, &self.repo.dir, &skip, &mut |path, file| {
             if !listed.paths.contains(&key(&path)) {
-                unlisted.push(path);
+                let list = if contents.contains(&file.object) { &mut twins } else { &mut *unlisted };
+                list.push(path);
             }
         })?;
+        for path in twins {
+            self.add(&TWIN, path, "the same package is at another path, which is listed");
+        }
         Ok(())
     }
 }

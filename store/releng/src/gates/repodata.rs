@@ -58,6 +58,8 @@ pub(super) static CONTENT: Rule = Rule::failure(
     "run cairn fsck --full; cairn ingest --reread of a compose that has it puts it back",
 );
 pub(super) static UNLISTED: Rule = Rule::failure("unlisted", REGENERATE);
+pub(super) static TWIN: Rule =
+    Rule::warning("twin", "remove one of the two; clients know a package by its checksum");
 pub(super) static LEFTOVER: Rule =
     Rule::warning("leftover", "remove it; clients never ask for it, and mirrors carry it");
 
@@ -90,6 +92,7 @@ impl Gate for Repodata {
             &LISTS_DIFFER,
             &CONTENT,
             &UNLISTED,
+            &TWIN,
             &LEFTOVER,
         ];
         RULES
@@ -233,7 +236,7 @@ fn stray(
                 || nonrepo.iter().any(|name| name.as_bytes() == inner.file_name())
         };
         let mut count = 0u64;
-        packages_below(subject.draft, path, dir, &skip, &mut |package| {
+        packages_below(subject.draft, path, dir, &skip, &mut |package, _| {
             count += u64::from(!outside.contains(&key(&package)));
         })?;
         if count > 0 {

@@ -95,11 +95,11 @@ pub(super) fn packages_below(
     path: &RelPath,
     dir: &DirEntry,
     skip: &dyn Fn(&RelPath) -> bool,
-    visit: &mut dyn FnMut(RelPath),
+    visit: &mut dyn FnMut(RelPath, &FileEntry),
 ) -> Result<()> {
     cairn_store::tree::walk(nodes, dir, path, &mut |path, entry| {
         match entry {
-            Entry::File(_) if is_rpm(path.file_name()) => visit(path.clone()),
+            Entry::File(file) if is_rpm(path.file_name()) => visit(path.clone(), file),
             Entry::Dir(_) => return Ok(!skip(path)),
             Entry::File(_) | Entry::Symlink(_) => {}
         }

@@ -364,6 +364,10 @@ const CASES: &[Case] = &[
     (&["unlisted"], "BaseOS/x86_64/os/Packages/x.rpm", |files| {
         files.insert(format!("{OS}/Packages/x.rpm"), rpm("x"));
     }),
+    (&["twin"], "BaseOS/x86_64/os/Packages/again/bash.rpm", |files| {
+        let bash = files[&format!("{OS}/Packages/bash.rpm")].clone();
+        files.insert(format!("{OS}/Packages/again/bash.rpm"), bash);
+    }),
     (&["leftover"], "BaseOS/x86_64/os/repodata/old-primary.xml.gz", |files| {
         files.insert(format!("{OS}/repodata/old-primary.xml.gz"), b"old".to_vec());
     }),
