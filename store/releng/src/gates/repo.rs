@@ -424,7 +424,8 @@ impl Examination<'_> {
         let skip = |path: &RelPath| self.inner.contains(&path);
         packages_below(self.subject.draft, self.dir, &self.repo.dir, &skip, &mut |path, file| {
             if !listed.paths.contains(&key(&path)) {
-                let list = if contents.contains(&file.object) { &mut twins } else { &mut *unlisted };
+                let list =
+                    if contents.contains(&file.object) { &mut twins } else { &mut *unlisted };
                 list.push(path);
             }
         })?;
