@@ -21,7 +21,7 @@ use crate::pack::{Listing, NodeId, Place};
 use crate::refs::RefName;
 
 /// Bumped when a table changes its shape: an index of another version is rebuilt.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 /// How much of the index redb may keep in memory, in bytes.
 const CACHE: usize = 16 << 20;
 
@@ -43,7 +43,7 @@ const INODES: TableDefinition<(u64, u64), &[u8; INODE_LEN]> = TableDefinition::n
 /// object and digest's name → digest.
 const DIGESTS: TableDefinition<(&[u8; 32], &str), &[u8]> = TableDefinition::new("digests");
 
-const INODE_LEN: usize = 88;
+const INODE_LEN: usize = 92;
 
 /// What is remembered of a file of a compose: enough to know it again without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Inode {
     /// A hash of the file's first and last bytes, by which it is known again when only its
     /// change time moved.
     pub sample: [u8; 16],
+    /// How many names it had: with more than these, a new one is what moved its change time.
+    pub links: u32,
 }
 
 impl Inode {
@@ -78,6 +80,7 @@ impl Inode {
         out[32..64].copy_from_slice(self.object.as_bytes());
         out[64..72].copy_from_slice(&self.pool.to_le_bytes());
         out[72..88].copy_from_slice(&self.sample);
+        out[88..92].copy_from_slice(&self.links.to_le_bytes());
         out
     }
 
@@ -100,6 +103,7 @@ impl Inode {
             object: ObjectId::from_bytes(at(bytes, 32)),
             pool: u64::from_le_bytes(at(bytes, 64)),
             sample: at(bytes, 72),
+            links: u32::from_le_bytes(at(bytes, 88)),
         }
     }
 }
@@ -590,6 +594,7 @@ mod tests {
             object: ObjectId::of(b"8"),
             pool: 9,
             sample: [10; 16],
+            links: 11,
         };
         assert_eq!(Inode::decode(1, 2, &inode.encode()), inode);
     }

@@ -7,8 +7,9 @@
 //!
 //! A file is known by device, inode, size, modification and change time. Every hard link that is
 //! made or removed moves the change time, and composes are mostly hard links to files of earlier
-//! ones; so a file of which nothing but the change time moved is known by its first and last
-//! bytes, unless the operator wants it read ([`Recognise::Never`]).
+//! ones; so a file of which nothing but the change time moved is known if it has more names than it
+//! had, which explains the change, or else by its first and last bytes, unless the operator wants
+//! it read ([`Recognise::Never`]).
 
 mod adopt;
 
@@ -52,7 +53,7 @@ pub enum Placement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recognise {
     /// When inode, size, modification and change time are as known; when only the change time
-    /// moved, if its first and last bytes are as known too.
+    /// moved, if the file has more names than it had, or its first and last bytes are as known.
     #[default]
     BySample,
     /// Never: every file is read, and what the pool has lost is put back.
@@ -124,6 +125,7 @@ struct FoundFile {
     size: u64,
     mtime: Time,
     ctime: Time,
+    links: u32,
     inode: InodeKey,
 }
 
@@ -156,6 +158,7 @@ enum Answer {
 struct Read {
     object: ObjectId,
     ctime: Time,
+    links: u32,
     sample: [u8; 16],
     /// Whether it was read, and not known by its sample.
     whole: bool,
@@ -222,6 +225,7 @@ impl Store {
                     object: read.object,
                     pool: pool.tag(),
                     sample: read.sample,
+                    links: read.links,
                 });
             }
         }
@@ -278,7 +282,12 @@ impl Store {
                 known.size == file.size && known.mtime == file.mtime && known.pool == pool.tag()
             });
             Ok(match known {
-                Some(known) if known.ctime == file.ctime || how.placement == Placement::Link => {
+                // A name more is what a compose that shares files with this one gave it.
+                Some(known)
+                    if known.ctime == file.ctime
+                        || file.links > known.links
+                        || how.placement == Placement::Link =>
+                {
                     Answer::Known(known.object)
                 }
                 Some(known) => Answer::Sample(Box::new(known)),
@@ -314,6 +323,11 @@ impl Store {
         }
         Ok((objects, unknown))
     }
+}
+
+/// Returns how many names a file has; beyond four thousand million they are not told apart.
+fn links(stat: &Stat) -> u32 {
+    u32::try_from(stat.nlink).unwrap_or(u32::MAX)
 }
 
 /// Counts the files and bytes that must be read if no sample has changed.
@@ -363,6 +377,7 @@ impl Walk<'_> {
                         size: stat.size,
                         mtime: stat.mtime,
                         ctime: stat.ctime,
+                        links: links(&stat),
                         inode: InodeKey { dev: stat.dev, ino: stat.ino },
                     })
                 }
@@ -453,8 +468,8 @@ impl Reader<'_> {
         unchanged(&open, unknown.file, &before)?;
         let sample = sample(&open, before.size)?;
         if let Some(known) = unknown.known.as_deref().filter(|known| known.sample == sample) {
-            let (object, ctime) = (known.object, before.ctime);
-            return Ok(Read { object, ctime, sample, whole: false });
+            let (object, ctime, links) = (known.object, before.ctime, links(&before));
+            return Ok(Read { object, ctime, links, sample, whole: false });
         }
         let object = match (self.placement, before.size) {
             (Placement::Copy, 0..=SMALL) => self.small(&mut open, &before, buffer)?,
@@ -473,7 +488,7 @@ impl Reader<'_> {
             }
         }
         self.observer.advance(1, before.size);
-        Ok(Read { object, ctime: after.ctime, sample, whole: true })
+        Ok(Read { object, ctime: after.ctime, links: links(&after), sample, whole: true })
     }
 
     fn small(&self, open: &mut OpenFile, stat: &Stat, buffer: &mut Vec<u8>) -> Result<ObjectId> {

@@ -382,7 +382,9 @@ impl Reader<'_> {
         self.observer.advance(1, before.size);
         let (dev, ino, size) = (after.dev, after.ino, after.size);
         let (mtime, ctime, pool) = (after.mtime, after.ctime, pool.tag());
-        Ok((Inode { dev, ino, size, mtime, ctime, object, pool, sample }, true))
+        // Publications give the files of a view names and take them: their number says nothing.
+        let links = u32::MAX;
+        Ok((Inode { dev, ino, size, mtime, ctime, object, pool, sample, links }, true))
     }
 }
 
