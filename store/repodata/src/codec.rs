@@ -29,7 +29,7 @@ pub enum Compression {
 }
 
 // The levels are part of the output's identity: changing one changes every checksum.
-const GZIP_LEVEL: u32 = 6;
+pub(crate) const GZIP_LEVEL: u32 = 6;
 const XZ_PRESET: u32 = 5;
 const ZSTD_LEVEL: i32 = 10;
 const BZIP2_LEVEL: u32 = 9;

@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 use std::io::BufRead;
+use std::ops::Range;
 
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 use crate::limits::MAX_PACKAGES;
-use crate::primary::read_evr;
+use crate::primary::{Location, read_evr, read_location};
 use crate::vercmp::Nevra;
 use crate::xml::{Document, Token};
 
@@ -66,7 +67,7 @@ pub(crate) struct Packages {
     found: u64,
     seen: HashSet<Checksum>,
     /// The prefixes that elements may have.
-    prefixes: &'static [&'static str],
+    pub(crate) prefixes: &'static [&'static str],
 }
 
 impl Packages {
@@ -99,10 +100,7 @@ impl Packages {
         loop {
             match document.next()? {
                 Token::Start(tag) if tag.name() == "package" => {
-                    self.found += 1;
-                    if self.found > self.declared {
-                        return Err(self.count(document));
-                    }
+                    self.one_more(document.file())?;
                     return Ok(true);
                 }
                 Token::Start(_) => document.skip()?,
@@ -110,6 +108,40 @@ impl Packages {
                 Token::End | Token::Eof => return Ok(false),
             }
         }
+    }
+
+    /// Counts a package.
+    pub(crate) fn one_more(&mut self, file: &str) -> Result<()> {
+        self.found += 1;
+        match self.found > self.declared {
+            true => Err(self.count(file)),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the last package back, which somebody else will count.
+    pub(crate) fn one_less(&mut self) {
+        self.found -= 1;
+    }
+
+    /// Reads the location of the package whose start tag was just read.
+    pub(crate) fn location<R: BufRead>(
+        &self,
+        document: &mut Document<R>,
+        keep: Keep,
+    ) -> Result<(Location, Range<usize>)> {
+        if keep == Keep::Yes {
+            self.keep(document)?;
+        }
+        read_location(document)
+    }
+
+    /// Reads past the package whose start tag was just read.
+    pub(crate) fn pass<R: BufRead>(&self, document: &mut Document<R>, keep: Keep) -> Result<()> {
+        if keep == Keep::Yes {
+            self.keep(document)?;
+        }
+        document.skip()
     }
 
     /// Starts to keep the package whose start tag was just read; the list was opened for that.
@@ -127,35 +159,36 @@ impl Packages {
         let text = |name| attributes.get(name).unwrap_or_default().to_owned();
         let (name, arch) = (text("name"), text("arch"));
         let pkgid = Checksum::parse_pkgid(document.file(), &name, &text("pkgid"))?;
-        self.seen(document, &pkgid)?;
+        self.seen(document.file(), &pkgid)?;
         Ok((pkgid, name, arch))
     }
 
     /// Notes a package's id.
-    pub(crate) fn seen<R: BufRead>(
-        &mut self,
-        document: &Document<R>,
-        pkgid: &Checksum,
-    ) -> Result<()> {
+    pub(crate) fn seen(&mut self, file: &str, pkgid: &Checksum) -> Result<()> {
         if self.seen.insert(pkgid.clone()) {
             return Ok(());
         }
-        let (file, pkgid) = (document.file().to_owned(), pkgid.hex().to_owned());
+        let (file, pkgid) = (file.to_owned(), pkgid.hex().to_owned());
         Err(Error::DuplicatePackage { file, pkgid })
     }
 
     /// Reads the end of the document and returns the number of packages.
     pub(crate) fn close<R: BufRead>(self, document: &mut Document<R>) -> Result<u64> {
         document.finish()?;
-        if self.found != self.declared {
-            return Err(self.count(document));
-        }
-        Ok(self.found)
+        self.complete(document.file())
     }
 
-    fn count<R: BufRead>(&self, document: &Document<R>) -> Error {
+    /// Returns the number of packages, which must be the declared one.
+    pub(crate) fn complete(&self, file: &str) -> Result<u64> {
+        match self.found == self.declared {
+            true => Ok(self.found),
+            false => Err(self.count(file)),
+        }
+    }
+
+    fn count(&self, file: &str) -> Error {
         let (declared, found) = (self.declared, self.found);
-        Error::PackageCount { file: document.file().to_owned(), declared, found }
+        Error::PackageCount { file: file.to_owned(), declared, found }
     }
 }
 

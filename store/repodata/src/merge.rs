@@ -6,16 +6,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
+use std::sync::PoisonError;
 use std::thread;
 
 use crate::checksum::Checksum;
+use crate::codec::{self, Limits};
 use crate::error::{Error, Result};
 use crate::header::FileFacts;
-use crate::lists::{Keep, Packages};
+use crate::list::{Children, List};
+use crate::lists::Keep;
 use crate::pool::{Place, Pool};
-use crate::primary::{Location, read_location};
+use crate::primary::Location;
+use crate::segments;
 use crate::write::{Elements, Held, Pools, RepodataBuilder};
-use crate::xml::{self, Document};
+use crate::xml;
 
 /// The three package lists of one repository, decompressed: names for errors, and readers.
 #[derive(Debug)]
@@ -109,17 +113,46 @@ impl Merge {
         O: BufRead + Send,
     {
         let Lists { primary, filelists, other } = lists;
-        let (filelists_name, other_name) = (filelists.0, other.0);
+        let names = (filelists.0, other.0);
         let merge = &*self;
         let (found, files, changes) = thread::scope(|scope| {
-            let files = scope.spawn(|| merge.read_elements(filelists, "filelists"));
-            let changes = scope.spawn(|| merge.read_elements(other, "otherdata"));
-            let found = merge.read_primary(primary);
+            let files = scope.spawn(|| merge.read_elements(filelists, "filelists", Holder::new()));
+            let changes = scope.spawn(|| merge.read_elements(other, "otherdata", Holder::new()));
+            let found = merge.read_primary(primary, Holder::new());
             (found, join(files), join(changes))
         });
-        let (primary, mut found) = found?;
-        let (filelists, files) = files?;
-        let (other, changes) = changes?;
+        self.take(names, found?, files?, changes?)
+    }
+
+    /// As [`Merge::load`], from files that may be compressed. Lists that [`RepodataBuilder`] wrote
+    /// are taken apart, so that what does not change needs not be compressed again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Merge::load`].
+    pub fn load_files(&mut self, [primary, filelists, other]: [ListFile<'_>; 3]) -> Result<()> {
+        let names = (filelists.name, other.name);
+        let merge = &*self;
+        let elements = |file: ListFile<'_>, root| {
+            each_way(&file, |reader, holder| merge.read_elements(reader, root, holder))
+        };
+        let (found, files, changes) = thread::scope(|scope| {
+            let files = scope.spawn(|| elements(filelists, "filelists"));
+            let changes = scope.spawn(|| elements(other, "otherdata"));
+            let found = each_way(&primary, |reader, holder| merge.read_primary(reader, holder));
+            (found, join(files), join(changes))
+        });
+        self.take(names, found?, files?, changes?)
+    }
+
+    /// Takes what was read of three lists, if they agree.
+    fn take(
+        &mut self,
+        (filelists_name, other_name): (&str, &str),
+        (primary, mut found): (Pool, HashMap<Checksum, Known>),
+        (filelists, files): (Pool, HashMap<Checksum, Place>),
+        (other, changes): (Pool, HashMap<Checksum, Place>),
+    ) -> Result<()> {
         for (pkgid, known) in &mut found {
             let place = |places: &HashMap<Checksum, Place>, file: &str| {
                 places.get(pkgid).copied().ok_or_else(|| {
@@ -205,25 +238,27 @@ impl Merge {
     fn read_primary<R: BufRead>(
         &self,
         (file, reader): (&str, R),
+        mut holder: Holder,
     ) -> Result<(Pool, HashMap<Checksum, Known>)> {
-        let mut document = Document::new(file, reader);
-        let mut packages = Packages::open(&mut document, "metadata", Keep::Yes)?;
-        let (mut pool, mut found) = (Pool::default(), HashMap::new());
-        while packages.next(&mut document)? {
-            packages.keep(&mut document)?;
-            let (at, location) = read_location(&mut document)?;
-            packages.seen(&document, &at.pkgid)?;
+        let mut list = List::open(file, reader, "metadata", Keep::Yes, Children::Noted)?;
+        let mut found = HashMap::new();
+        while list.next()? {
+            let (at, location) = list.location(Keep::Yes)?;
             // A wrong size is a wrong description: the header will say.
             let same_size = self.wanted.get(&at.pkgid).is_some_and(|facts| facts.size == at.size);
             if same_size && self.needs(&at.pkgid) {
-                let primary = hold(&mut pool, &mut document)?;
+                let primary = holder.hold(file, list.kept())?;
                 let (load, filelists, other) =
                     (self.loads.len(), Place::default(), Place::default());
                 let pkgid = at.pkgid.clone();
                 found.insert(pkgid, Known { load, primary, filelists, other, at, location });
             }
         }
-        packages.close(&mut document)?;
+        list.close()?;
+        let (pool, places) = holder.finish(file)?;
+        for known in found.values_mut() {
+            known.primary = places.of(known.primary);
+        }
         Ok((pool, found))
     }
 
@@ -232,22 +267,134 @@ impl Merge {
         &self,
         (file, reader): (&str, R),
         root: &'static str,
+        mut holder: Holder,
     ) -> Result<(Pool, HashMap<Checksum, Place>)> {
-        let mut document = Document::new(file, reader);
-        let mut packages = Packages::open(&mut document, root, Keep::Yes)?;
-        let (mut pool, mut found) = (Pool::default(), HashMap::new());
-        while packages.next(&mut document)? {
-            let (pkgid, ..) = packages.identity(&document)?;
+        let mut list = List::open(file, reader, root, Keep::Yes, Children::Ignored)?;
+        let mut found = HashMap::new();
+        while list.next()? {
+            let pkgid = list.identity()?;
             if self.needs(&pkgid) {
-                packages.keep(&mut document)?;
-                document.skip()?;
-                found.insert(pkgid, hold(&mut pool, &mut document)?);
+                list.pass(Keep::Yes)?;
+                found.insert(pkgid, holder.hold(file, list.kept())?);
             } else {
-                document.skip()?;
+                list.pass(Keep::No)?;
             }
         }
-        packages.close(&mut document)?;
+        list.close()?;
+        let (pool, places) = holder.finish(file)?;
+        for place in found.values_mut() {
+            *place = places.of(*place);
+        }
         Ok((pool, found))
+    }
+}
+
+/// One list, in a file as it is.
+#[derive(Debug)]
+pub struct ListFile<'a> {
+    /// Its name, for errors.
+    pub name: &'a str,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// How much may come out of it.
+    pub limits: Limits,
+}
+
+/// Reads a file by its segments if it has them and they are sound, else the common way: that one
+/// tells what is wrong with it.
+fn each_way<T>(
+    file: &ListFile<'_>,
+    read: impl Fn((&str, &mut dyn BufRead), Holder) -> Result<T>,
+) -> Result<T> {
+    if let Some(member) = segments::cut(file.bytes) {
+        let (mut reader, starts) = segments::Reader::new(&member, file.limits);
+        let packed = member.segments.iter().map(|segment| Box::from(*segment)).collect();
+        let holder = Holder::Segments { packed, starts, held: Vec::new() };
+        if let Ok(done) = read((file.name, &mut reader), holder) {
+            return Ok(done);
+        }
+    }
+    let mut reader = codec::decoder(file.name, file.bytes, file.limits)?;
+    read((file.name, &mut reader), Holder::new())
+}
+
+/// Takes the elements of a list.
+enum Holder {
+    /// Their bytes.
+    Pool(Pool),
+    /// Where they are in segments that are kept as a whole.
+    Segments {
+        packed: Vec<Box<[u8]>>,
+        starts: segments::Starts,
+        /// Where each begins in the list, and its size.
+        held: Vec<(u64, usize)>,
+    },
+}
+
+/// Where elements are, once the whole list was read.
+enum Places {
+    Known,
+    /// By their number.
+    Late(Vec<Place>),
+}
+
+impl Places {
+    fn of(&self, place: Place) -> Place {
+        match self {
+            Places::Known => place,
+            Places::Late(places) => places[place.size()],
+        }
+    }
+}
+
+impl Holder {
+    fn new() -> Holder {
+        Holder::Pool(Pool::default())
+    }
+
+    /// Takes the element that was kept, with a line feed at its end.
+    fn hold(&mut self, file: &str, (element, start): (&[u8], u64)) -> Result<Place> {
+        match self {
+            Holder::Pool(pool) => {
+                let held = pool.push(&[element, b"\n"]);
+                held.map_err(|source| cannot_hold(file, source))
+            }
+            Holder::Segments { held, .. } => {
+                held.push((start, element.len() + 1));
+                // Its number, until it is known where the segments begin.
+                Ok(Place::within(0, 0, held.len() - 1))
+            }
+        }
+    }
+
+    /// Returns the pool.
+    fn finish(self, file: &str) -> Result<(Pool, Places)> {
+        let (packed, starts, held) = match self {
+            Holder::Pool(pool) => return Ok((pool, Places::Known)),
+            Holder::Segments { packed, starts, held } => (packed, starts, held),
+        };
+        let starts = std::mem::take(&mut *starts.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut used = vec![false; packed.len()];
+        let mut sizes = vec![0; packed.len()];
+        let mut places = Vec::with_capacity(held.len());
+        for (start, size) in held {
+            let block = starts.partition_point(|first| *first <= start).saturating_sub(1);
+            let first = starts.get(block).copied().unwrap_or_default();
+            let next = starts.get(block + 1).copied().unwrap_or(first);
+            // Over the end of a segment, or in the last, which is the list's end: not ours.
+            if start + size as u64 > next {
+                let reason = "segments that do not end between packages";
+                return Err(Error::record(file, "package", reason));
+            }
+            used[block] = true;
+            sizes[block] = (next - first) as usize;
+            places.push(Place::within(block, (start - first) as usize, size));
+        }
+        // What nobody will ask for needs no room.
+        let blocks = packed.into_iter().zip(used).zip(sizes);
+        let blocks =
+            blocks.map(|((packed, used), size)| (if used { packed } else { Box::default() }, size));
+        Ok((Pool::of_segments(blocks), Places::Late(places)))
     }
 }
 
@@ -260,12 +407,6 @@ impl Known {
     fn is_at(&self, href: &str) -> bool {
         self.at.href == href && self.at.base.is_none()
     }
-}
-
-/// Takes the element that was kept, with a line feed at its end.
-fn hold<R: BufRead>(pool: &mut Pool, document: &mut Document<R>) -> Result<Place> {
-    let held = pool.push(&[document.kept(), b"\n"]);
-    held.map_err(|source| cannot_hold(document.file(), source))
 }
 
 fn cannot_hold(file: &str, source: io::Error) -> Error {

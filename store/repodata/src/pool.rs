@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::io;
 
+use crate::segments;
+
 /// Size of a block before compression, in bytes: large enough to compress well, and small enough
 /// that unpacking one for a single text does not matter.
 const BLOCK: usize = 64 << 10;
@@ -21,9 +23,18 @@ const CACHED: usize = 16 * BLOCK;
 /// Texts in the order that they came in.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pool {
-    blocks: Vec<Box<[u8]>>,
+    blocks: Vec<Block>,
     /// The block that is not full yet.
     open: Vec<u8>,
+}
+
+/// Texts one after the other.
+#[derive(Debug, Clone)]
+enum Block {
+    /// Compressed lightly, for here.
+    Packed(Box<[u8]>),
+    /// A segment of the list that they were read from, which a new list may take over.
+    Segment { packed: Box<[u8]>, size: usize },
 }
 
 /// Where in its pool a text is.
@@ -35,6 +46,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Returns the place of a text in a segment.
+    pub(crate) fn within(block: usize, start: usize, size: usize) -> Place {
+        Place { block, start, size }
+    }
+
     /// Returns the size of the text in bytes.
     pub(crate) fn size(self) -> usize {
         self.size
@@ -42,6 +58,35 @@ impl Place {
 }
 
 impl Pool {
+    /// Makes a pool of segments, each with the size of its content. The texts in them are where
+    /// [`Place::within`] says.
+    pub(crate) fn of_segments(segments: impl IntoIterator<Item = (Box<[u8]>, usize)>) -> Pool {
+        let block = |(packed, size)| Block::Segment { packed, size };
+        Pool { blocks: segments.into_iter().map(block).collect(), open: Vec::new() }
+    }
+
+    /// Returns the segment that these texts are, if they are all that is in it.
+    pub(crate) fn segment(
+        &self,
+        mut places: impl Iterator<Item = Place>,
+    ) -> Option<(usize, &[u8])> {
+        let first = places.next()?;
+        let Some(Block::Segment { packed, size }) = self.blocks.get(first.block) else {
+            return None;
+        };
+        let mut end = first.size;
+        if first.start != 0 {
+            return None;
+        }
+        for place in places {
+            if place.block != first.block || place.start != end {
+                return None;
+            }
+            end += place.size;
+        }
+        (end == *size).then_some((first.block, &**packed))
+    }
+
     /// Takes a text that consists of these parts.
     ///
     /// # Errors
@@ -52,7 +97,8 @@ impl Pool {
         parts.iter().for_each(|part| self.open.extend_from_slice(part));
         let place = Place { block: self.blocks.len(), start, size: self.open.len() - start };
         if self.open.len() >= BLOCK {
-            self.blocks.push(zstd::bulk::compress(&self.open, LEVEL)?.into_boxed_slice());
+            let packed = zstd::bulk::compress(&self.open, LEVEL)?.into_boxed_slice();
+            self.blocks.push(Block::Packed(packed));
             self.open.clear();
             // A huge text must not leave its room behind.
             self.open.shrink_to(2 * BLOCK);
@@ -62,7 +108,7 @@ impl Pool {
 
     /// Returns a reader of the pool as it is now.
     pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader { pool: self, cached: VecDeque::new() }
+        Reader { pool: self, cached: VecDeque::new(), inflater: flate2::Decompress::new(false) }
     }
 }
 
@@ -71,6 +117,7 @@ pub(crate) struct Reader<'a> {
     pool: &'a Pool,
     /// The blocks used last, the very last in front.
     cached: VecDeque<(usize, Vec<u8>)>,
+    inflater: flate2::Decompress,
 }
 
 impl Reader<'_> {
@@ -81,24 +128,44 @@ impl Reader<'_> {
     /// Only those of a decoder that cannot be set up.
     pub(crate) fn get(&mut self, place: Place) -> io::Result<&[u8]> {
         let Place { block, start, size } = place;
-        let Some(packed) = self.pool.blocks.get(block) else {
+        if block >= self.pool.blocks.len() {
             return Ok(&self.pool.open[start..start + size]);
-        };
-        match self.cached.iter().position(|(number, _)| *number == block) {
+        }
+        Ok(&self.block(block)?[start..start + size])
+    }
+
+    /// Returns all texts of a block.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::get`].
+    pub(crate) fn block(&mut self, number: usize) -> io::Result<&[u8]> {
+        match self.cached.iter().position(|(cached, _)| *cached == number) {
             Some(0) => {}
             Some(at) => self.cached.swap(0, at),
             None => {
-                let room = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten();
-                let room = room.and_then(|size| usize::try_from(size).ok()).unwrap_or(BLOCK);
                 // Blocks of one huge text must not add up.
                 let unpacked = |(_, block): &(usize, Vec<u8>)| block.len();
                 while self.cached.iter().map(unpacked).sum::<usize>() > CACHED {
                     self.cached.pop_back();
                 }
-                self.cached.push_front((block, zstd::bulk::decompress(packed, room)?));
+                let plain = match &self.pool.blocks[number] {
+                    Block::Packed(packed) => {
+                        let room = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten();
+                        let room = room.and_then(|size| usize::try_from(size).ok());
+                        zstd::bulk::decompress(packed, room.unwrap_or(BLOCK))?
+                    }
+                    Block::Segment { packed, size } => {
+                        // Room that is left says that it is whole.
+                        let mut plain = Vec::with_capacity(size + 1);
+                        segments::inflate(&mut self.inflater, packed, *size as u64, &mut plain)?;
+                        plain
+                    }
+                };
+                self.cached.push_front((number, plain));
             }
         }
-        Ok(&self.cached[0].1[start..start + size])
+        Ok(&self.cached[0].1)
     }
 }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 use crate::href;
+use crate::list::{Children, List};
 use crate::lists::{Keep, Packages};
 use crate::vercmp::{Evr, Nevra};
 use crate::xml::{Document, Tag, Token};
@@ -261,7 +262,7 @@ pub fn read<E: From<Error>>(
     let mut packages = Packages::open(&mut document, "metadata", Keep::No)?;
     while packages.next(&mut document)? {
         let package = read_package(&mut document)?;
-        packages.seen(&document, &package.pkgid)?;
+        packages.seen(document.file(), &package.pkgid)?;
         visit(package)?;
     }
     Ok(packages.close(&mut document)?)
@@ -293,14 +294,11 @@ pub fn locations<E: From<Error>>(
     reader: impl BufRead,
     visit: &mut impl FnMut(Location) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let mut document = Document::new(file, reader);
-    let mut packages = Packages::open(&mut document, "metadata", Keep::No)?;
-    while packages.next(&mut document)? {
-        let (location, _) = read_location(&mut document)?;
-        packages.seen(&document, &location.pkgid)?;
-        visit(location)?;
+    let mut list = List::open(file, reader, "metadata", Keep::No, Children::Noted)?;
+    while list.next()? {
+        visit(list.location(Keep::No)?.0)?;
     }
-    Ok(packages.close(&mut document)?)
+    Ok(list.close()?)
 }
 
 /// Reads the location of the package whose start tag was just read, and where in the kept bytes

@@ -201,8 +201,10 @@ struct Build<'a> {
 struct Packages {
     /// Those whose elements are copied, by their hash.
     carried: HashMap<[u8; 32], FileFacts>,
-    /// Those whose elements were made.
-    fresh: Vec<Rendered>,
+    /// Has those whose elements were made.
+    builder: RepodataBuilder,
+    /// How many these are.
+    fresh: usize,
     /// How many files were read.
     read: usize,
     /// The newest time of those that were made.
@@ -243,9 +245,9 @@ impl Build<'_> {
         };
         let packages = self.packages(found.rpms, &locations, old.as_ref(), notes)?;
         let mut report = BuildReport {
-            packages: packages.carried.len() + packages.fresh.len(),
+            packages: packages.carried.len() + packages.fresh,
             carried: packages.carried.len(),
-            fresh: packages.fresh.len(),
+            fresh: packages.fresh,
             read: packages.read,
             removed: packages.removed,
             ..BuildReport::default()
@@ -299,7 +301,8 @@ impl Build<'_> {
             rpms.iter().map(|rpm| rpm.href.clone()).collect();
         let mut packages = Packages {
             carried: HashMap::with_capacity(rpms.len()),
-            fresh: Vec::new(),
+            builder: RepodataBuilder::new(Options::default()),
+            fresh: 0,
             read: 0,
             newest: None,
             unchanged: false,
@@ -349,12 +352,13 @@ impl Build<'_> {
                 } else {
                     packages.newest = packages.newest.max(Some(rpm.mtime()));
                     fresh.insert(sha256, rpm.href.clone());
-                    packages.fresh.push(rendered);
+                    packages.fresh += 1;
+                    packages.builder.rendered(&rendered).map_err(|error| self.bad(&error))?;
                 }
             }
         }
         let carried = packages.carried.iter();
-        packages.unchanged = packages.fresh.is_empty()
+        packages.unchanged = packages.fresh == 0
             && packages.carried.len() == locations.len()
             && carried.into_iter().all(|(sha256, facts)| {
                 let location = at.get(facts.href.as_str());
@@ -451,16 +455,10 @@ impl Build<'_> {
         let written = self.write_options(old, extras.newest().max(packages.newest));
         report.advisories = Some(extras.advisories());
         report.revision.clone_from(&written.revision);
-        let bad = |error: cairn_repodata::Error| Error::Input {
-            path: self.root.path_of(REPODATA),
-            reason: told(&error),
-        };
+        let bad = |error: cairn_repodata::Error| self.bad(&error);
         self.observer.begin("Writing repodata", report.packages as u64, 0);
-        let mut builder = RepodataBuilder::new(written);
-        for package in &packages.fresh {
-            builder.rendered(package).map_err(bad)?;
-        }
-        drop(packages.fresh);
+        let mut builder = packages.builder;
+        builder.set_options(written);
         let mut merge = Merge::new(packages.carried.into_values()).map_err(bad)?;
         if let Some(old) = old
             && !merge.unknown().is_empty()
@@ -492,6 +490,10 @@ impl Build<'_> {
             Mode::DryRun => Ok(()),
             Mode::Apply => self.put(old, &files, &repomd, began),
         }
+    }
+
+    fn bad(&self, error: &cairn_repodata::Error) -> Error {
+        Error::Input { path: self.root.path_of(REPODATA), reason: told(error) }
     }
 
     fn write_options(&self, old: Option<&Disk>, newest: Option<i64>) -> Options {

@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Read};
 
-use cairn_repodata::codec::Decoder;
+use cairn_repodata::codec::{Decoder, Limits};
 use cairn_repodata::repomd::{Record, Repomd};
 use cairn_repodata::{merge, modules, updateinfo};
 
@@ -10,6 +10,11 @@ use crate::error::{Error, Result};
 
 /// Largest record that is held in memory: comps, advisories, modules, product ids.
 pub(super) const MAX_EXTRA: u64 = 512 << 20;
+
+/// The lists of packages.
+const LISTS: [&str; 3] = ["primary", "filelists", "other"];
+/// The largest list that is read as a whole, compressed, in bytes. The largest real ones have 60 MB.
+const MAX_PACKED: u64 = 128 << 20;
 
 /// The decompressed content of a record and its path, for messages.
 pub(super) type Open = (String, BufReader<Decoder<'static>>);
@@ -31,8 +36,22 @@ pub(super) trait Metadata: Sync {
 
     /// Makes `merge` know the packages of this repo.
     fn load(&self, merge: &mut merge::Merge) -> Result<()> {
-        let [primary, filelists, other] =
-            ["primary", "filelists", "other"].map(|kind| self.open(kind));
+        let records = LISTS.map(|kind| self.repomd().record(kind));
+        let packed = |record: &&Record| {
+            record.href.ends_with(".gz") && record.size.is_some_and(|size| size <= MAX_PACKED)
+        };
+        if let [Some(primary), Some(filelists), Some(other)] = records.map(|r| r.filter(packed)) {
+            let records = [primary, filelists, other];
+            let bytes = [self.raw(primary)?, self.raw(filelists)?, self.raw(other)?];
+            let file = |n: usize| {
+                let (record, limits) = (records[n], Limits::default());
+                let limits = record.open_size.map_or(limits, |size| limits.at_most(size));
+                merge::ListFile { name: &record.href, bytes: &bytes[n], limits }
+            };
+            let loaded = merge.load_files([file(0), file(1), file(2)]);
+            return loaded.map_err(|error| self.wrong(&error));
+        }
+        let [primary, filelists, other] = LISTS.map(|kind| self.open(kind));
         let (primary, filelists, other) = (primary?, filelists?, other?);
         merge
             .load(merge::Lists {

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::header::Package;
 use crate::pool::{Place, Pool};
 use crate::repomd::{self, Record, Repomd, Tags};
+use crate::segments;
 
 pub use crate::codec::Compression;
 
@@ -143,6 +144,12 @@ impl RepodataBuilder {
     pub fn new(options: Options) -> RepodataBuilder {
         let (packages, extras) = (BTreeMap::new(), BTreeMap::new());
         RepodataBuilder { options, packages, pools: vec![Pools::default()], extras, lists: None }
+    }
+
+    /// Sets how to write, which may be known only once all packages are.
+    pub fn set_options(&mut self, options: Options) -> &mut RepodataBuilder {
+        self.options = options;
+        self
     }
 
     /// Adds a package that was read from its headers.
@@ -295,9 +302,11 @@ impl RepodataBuilder {
         refuse_other_forms(&extras)?;
         let (mut primary, mut filelists, mut other) = (Vec::new(), Vec::new(), Vec::new());
         for elements in packages.into_values() {
-            primary.push(elements.primary);
-            filelists.push(elements.filelists);
-            other.push(elements.other);
+            // By the id, so that a list is cut in the same places after other packages changed.
+            let cut = elements.pkgid.hex().bytes().next().is_some_and(|digit| digit <= b'1');
+            primary.push(Listed { held: elements.primary, cut });
+            filelists.push(Listed { held: elements.filelists, cut });
+            other.push(Listed { held: elements.other, cut });
         }
         let list = |list: List, held| Job {
             kind: list.kind.to_owned(),
@@ -417,6 +426,32 @@ impl List {
     }
 }
 
+/// A package in a list.
+struct Listed {
+    held: Held,
+    /// Whether a segment that is large enough may end with it.
+    cut: bool,
+}
+
+/// A segment is to be so large, in bytes, before it may end. Smaller ones compress worse: each is
+/// compressed without knowing those before it. Larger ones change more often.
+const SEGMENT: usize = 48 << 10;
+/// A segment ends when it is so large, in bytes, whatever comes next.
+const SEGMENT_MAX: usize = 1 << 20;
+
+/// Divides a list into segments.
+fn in_segments(list: &[Listed]) -> impl Iterator<Item = &[Listed]> {
+    let mut size = 0;
+    list.split_inclusive(move |listed| {
+        size += listed.held.place.size();
+        let ends = (listed.cut && size >= SEGMENT) || size >= SEGMENT_MAX;
+        if ends {
+            size = 0;
+        }
+        ends
+    })
+}
+
 /// A file to be compressed, named and described.
 struct Job {
     kind: String,
@@ -427,7 +462,7 @@ struct Job {
 enum Content {
     Bytes(Vec<u8>),
     /// A list of packages, in the order that it is to have. It is never in memory as a whole.
-    List(List, Vec<Held>),
+    List(List, Vec<Listed>),
 }
 
 impl Content {
@@ -443,17 +478,55 @@ impl Content {
         };
         visit(&list.head(held.len()))?;
         let mut readers: Vec<_> = pools.iter().map(|pools| (list.pool)(pools).reader()).collect();
-        for held in held {
+        for Listed { held, .. } in held {
             visit(readers[held.pools].get(held.place)?)?;
         }
         visit(&list.tail())
+    }
+
+    /// Returns a list as a gzip member in segments. Those that the metadata has already, from
+    /// which the packages were carried over, are taken as they are.
+    fn write_segments(
+        list: List,
+        listed: &[Listed],
+        pools: &[Pools],
+        size: usize,
+        plain: &mut sha2::Sha256,
+    ) -> io::Result<Vec<u8>> {
+        let pools: Vec<&Pool> = pools.iter().map(|pools| (list.pool)(pools)).collect();
+        let mut readers: Vec<_> = pools.iter().map(|pool| pool.reader()).collect();
+        let mut writer = segments::Writer::new(size);
+        let mut text = list.head(listed.len());
+        plain.update(&text);
+        writer.segment(&text)?;
+        for segment in in_segments(listed) {
+            let Some(number) = segment.first().map(|first| first.held.pools) else { continue };
+            let one = segment.iter().all(|listed| listed.held.pools == number);
+            let places = segment.iter().map(|listed| listed.held.place);
+            if let Some((block, packed)) = one.then(|| pools[number].segment(places)).flatten() {
+                let text = readers[number].block(block)?;
+                plain.update(text);
+                writer.again(packed, text);
+                continue;
+            }
+            text.clear();
+            for Listed { held, .. } in segment {
+                text.extend_from_slice(readers[held.pools].get(held.place)?);
+            }
+            plain.update(&text);
+            writer.segment(&text)?;
+        }
+        let tail = list.tail();
+        plain.update(&tail);
+        writer.segment(&tail)?;
+        Ok(writer.finish())
     }
 
     fn size(&self) -> usize {
         match self {
             Content::Bytes(bytes) => bytes.len(),
             Content::List(list, held) => {
-                let packages: usize = held.iter().map(|held| held.place.size()).sum();
+                let packages: usize = held.iter().map(|listed| listed.held.place.size()).sum();
                 list.head(held.len()).len() + packages + list.tail().len()
             }
         }
@@ -470,16 +543,22 @@ impl Job {
         let name = format!("{}{}", base_name(&kind), compression.suffix());
         let io = |source| Error::Io { file: name.clone(), source };
         let size = content.size();
-        let mut encoder = Encoder::new(compression, size).map_err(io)?;
         let mut plain = sha2::Sha256::new();
-        let written = content.write(pools, |piece| {
-            if compression != Compression::None {
-                plain.update(piece);
+        let bytes = match (&content, compression) {
+            (Content::List(list, listed), Compression::Gzip) => {
+                Content::write_segments(*list, listed, pools, size, &mut plain).map_err(io)?
             }
-            encoder.write(piece)
-        });
-        written.map_err(io)?;
-        let bytes = encoder.finish().map_err(io)?;
+            (Content::List(..) | Content::Bytes(_), _) => {
+                let mut encoder = Encoder::new(compression, size).map_err(io)?;
+                let written = content.write(pools, |piece| {
+                    if compression != Compression::None {
+                        plain.update(piece);
+                    }
+                    encoder.write(piece)
+                });
+                written.and_then(|()| encoder.finish()).map_err(io)?
+            }
+        };
         let mut record = Record::describe(&kind, "", &bytes, None);
         if compression != Compression::None {
             record.open_checksum = Some(Checksum::from_sha256(plain.finalize().into()));

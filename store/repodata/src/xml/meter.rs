@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 /// Counts bytes and ends a token that grows too long.
 pub(super) struct Metered<R> {
-    inner: R,
+    pub(super) inner: R,
     /// How many bytes were taken.
     pub(super) position: u64,
     /// How many more the current token may take.

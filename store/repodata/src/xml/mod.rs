@@ -6,6 +6,7 @@
 
 mod escape;
 mod meter;
+pub(crate) mod plain;
 mod tag;
 
 use std::borrow::Cow;
@@ -89,6 +90,24 @@ impl<R: BufRead> Document<R> {
     pub(crate) fn with_plain_doctype(mut self) -> Document<R> {
         self.plain_doctype = true;
         self
+    }
+
+    /// Counts from here, for errors: this is the rest of a document.
+    pub(crate) fn starting(mut self, at: u64) -> Document<R> {
+        self.reader.get_mut().position = at;
+        self
+    }
+
+    /// Returns what was not read yet and where in the document it begins, after the root's start
+    /// tag; the document itself if that was all of the root.
+    pub(crate) fn into_rest(self) -> std::result::Result<(R, u64), Box<Document<R>>> {
+        match self.empty {
+            true => Err(Box::new(self)),
+            false => {
+                let offset = self.offset();
+                Ok((self.reader.into_inner().inner, offset))
+            }
+        }
     }
 
     /// Returns the file's name, for errors.
@@ -366,6 +385,12 @@ impl<R: BufRead> Document<R> {
     pub(crate) fn kept(&mut self) -> &[u8] {
         self.keeping = false;
         &self.kept
+    }
+
+    /// As [`Document::kept`], with where in the document it begins.
+    pub(crate) fn kept_at(&mut self) -> (&[u8], u64) {
+        let start = self.offset() - self.kept.len() as u64;
+        (self.kept(), start)
     }
 
     /// Returns the error that the document is not well-formed here.
