@@ -1,7 +1,9 @@
 //! The audit: what differs between two trees, in the terms of a release.
 //!
 //! Three levels, each a plain value to be rendered by the caller: [`files`] by path, [`packages`]
-//! by NEVRA per repo, [`metadata`] by repodata record. A repo is a directory that holds
+//! by NEVRA per repo, [`metadata`] by repodata record. [`compare`] makes one [`Audit`] of them, with
+//! what it takes to review a release: packages folded by source, advisories, module streams, comps,
+//! treeinfo, images, sizes, and what to look at first. A repo is a directory that holds
 //! `repodata/repomd.xml`; the two trees' repos are found in one walk in step and are compared
 //! where their paths are equal.
 //!
@@ -11,6 +13,8 @@
 //! checksum that `repomd.xml` declares. Contents come from a [`Source`], so the caller decides
 //! which pool is asked.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use cairn_store::path::RelPath;
@@ -18,23 +22,38 @@ use cairn_store::tree::{DirEntry, Nodes};
 
 use crate::content::Source;
 
+mod advisories;
+mod attention;
+mod comps;
 pub(crate) mod content;
+mod contents;
 mod files;
 mod filter;
 mod metadata;
 mod packages;
 mod pairing;
 pub(crate) mod repos;
+mod sizes;
+mod sources;
+mod streams;
+mod treeinfo;
 
 #[cfg(test)]
 mod tests;
 
+pub use advisories::AdvisoryRow;
+pub use attention::{Attention, Rule};
+pub use comps::{CompsKind, CompsRow};
 pub use files::{Directories, FileCategory, FileRow, FilesDiff, RepoFiles, files};
 pub use filter::Filter;
 pub use metadata::{
     MetadataDiff, MetadataFile, MetadataFileKind, RecordRow, RecordState, RevisionRow, metadata,
 };
 pub use packages::{PackageRow, PackagesDiff, packages, packages_with};
+pub use sizes::{Amount, SizeRow, sizes};
+pub use sources::{Fate, SourceRow, by_source};
+pub use streams::{ModuleDocument, ModuleDocumentRow, ModulesDiff, StreamRow};
+pub use treeinfo::{TreeinfoKey, TreeinfoRow};
 
 /// The result of an audit.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -224,17 +243,82 @@ pub enum Level {
     Everything,
 }
 
+/// What became of something that is not a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It is gone.
+    Removed,
+    /// It is new.
+    Added,
+    /// It says something else.
+    Changed,
+}
+
+impl State {
+    fn of<T>(old: &Option<T>, new: &Option<T>) -> Self {
+        match (old, new) {
+            (None, _) => State::Added,
+            (Some(_), None) => State::Removed,
+            (Some(_), Some(_)) => State::Changed,
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            State::Removed => "removed",
+            State::Added => "added",
+            State::Changed => "changed",
+        })
+    }
+}
+
+/// An image, or a part of one that boots, that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImageRow {
+    /// Where it is.
+    pub path: RelPath,
+    /// Its size before in bytes; nothing if it is new.
+    pub old_size: Option<u64>,
+    /// Its size after in bytes; nothing if it is gone.
+    pub new_size: Option<u64>,
+}
+
 /// What differs between two trees, as deep as was asked for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Audit {
+    /// What to look at first.
+    pub attention: Vec<Attention>,
     /// What differs by path.
     pub files: FilesDiff,
+    /// Images whose content differs; they are among the files.
+    pub images: Vec<ImageRow>,
     /// What differs by package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packages: Option<PackagesDiff>,
+    /// The same packages, folded by source package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Vec<SourceRow>>,
     /// What differs by metadata record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<MetadataDiff>,
+    /// Advisories that differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advisories: Option<Vec<AdvisoryRow>>,
+    /// What differs by module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modules: Option<ModulesDiff>,
+    /// Groups, environments and categories that differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comps: Option<Vec<CompsRow>>,
+    /// `.treeinfo` files that differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub treeinfo: Option<Vec<TreeinfoRow>>,
+    /// How large repos are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<Vec<SizeRow>>,
 }
 
 impl Audit {
@@ -243,6 +327,14 @@ impl Audit {
         self.files.is_empty()
             && self.packages.as_ref().is_none_or(PackagesDiff::is_empty)
             && self.metadata.as_ref().is_none_or(MetadataDiff::is_empty)
+    }
+
+    /// Returns what could not be compared at any level, each once.
+    pub fn errors(&self) -> Vec<String> {
+        let packages = self.packages.iter().flat_map(|packages| &packages.errors);
+        let metadata = self.metadata.iter().flat_map(|metadata| &metadata.errors);
+        let all: BTreeSet<String> = packages.chain(metadata).map(ToString::to_string).collect();
+        all.into_iter().collect()
     }
 }
 
@@ -265,8 +357,39 @@ pub fn compare(
         Level::Everything => (true, true),
     };
     let files = files(nodes, old, new, &options.filter)?;
-    let packages =
-        with_packages.then(|| packages_with(nodes, source, old, new, options)).transpose()?;
-    let metadata = with_metadata.then(|| metadata(nodes, source, old, new, options)).transpose()?;
-    Ok(Audit { files, packages, metadata })
+    let mut audit = Audit { images: images(&files), files, ..Audit::default() };
+    if with_packages {
+        let packages = packages_with(nodes, source, old, new, options)?;
+        audit.sources = Some(by_source(&packages));
+        audit.packages = Some(packages);
+    }
+    if with_metadata {
+        let mut metadata = metadata(nodes, source, old, new, options)?;
+        let found = contents::contents(nodes, source, [old, new], &metadata.files, options)?;
+        metadata.errors.extend(found.errors);
+        audit.metadata = Some(metadata);
+        audit.advisories = Some(found.advisories);
+        audit.modules = Some(found.modules);
+        audit.comps = Some(found.comps);
+        audit.treeinfo = Some(found.treeinfo);
+    }
+    if level == Level::Everything {
+        audit.sizes = Some(sizes(nodes, old, new, &options.filter)?);
+    }
+    audit.attention = attention::attention(&audit);
+    Ok(audit)
+}
+
+/// Returns the images among files that differ, sorted by path.
+fn images(files: &FilesDiff) -> Vec<ImageRow> {
+    let rows = files.added.iter().chain(&files.removed).chain(&files.changed);
+    let rows = rows.filter(|row| row.kind == FileCategory::Image && !row.metadata_only);
+    let rows = rows.map(|row| ImageRow {
+        path: row.path.clone(),
+        old_size: row.old_size,
+        new_size: row.new_size,
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by(|a, b| a.path.cmp(&b.path));
+    rows
 }

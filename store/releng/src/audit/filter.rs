@@ -53,7 +53,12 @@ impl Filter {
         let arch = self.arches.is_empty()
             || self.arches.iter().any(|wanted| wanted == arch)
             || self.arch_in(repo);
-        arch && self.names.as_ref().is_none_or(|names| names.is_match(name))
+        arch && self.accepts_name(name)
+    }
+
+    /// Returns whether a name counts: of a module, of a group, of anything that has no file.
+    pub fn accepts_name(&self, name: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| names.is_match(name))
     }
 
     /// Returns whether a file counts, whose repo or area is `repo`.
@@ -76,7 +81,7 @@ impl Filter {
         let arch = self.arches.is_empty()
             || self.arches.iter().any(|wanted| Some(wanted.as_str()) == arch)
             || self.arch_in(path);
-        arch && self.names.as_ref().is_none_or(|names| names.is_match(name))
+        arch && self.accepts_name(name)
     }
 
     fn arch_in(&self, path: &RelPath) -> bool {

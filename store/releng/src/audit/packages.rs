@@ -38,6 +38,10 @@ pub struct PackageRow {
     /// The name of the source package that it is built from, of the new version if there is one.
     /// A source package is its own.
     pub source: String,
+    /// The old one's version and release, by the file name that packages give it: no epoch.
+    pub source_old: Option<String>,
+    /// The new one's.
+    pub source_new: Option<String>,
     /// The size of the old RPM in bytes.
     pub old_size: Option<u64>,
     /// The size of the new RPM in bytes.
@@ -250,6 +254,8 @@ struct Listed {
     evr: Evr,
     pkgid: Checksum,
     source: Arc<str>,
+    /// The source package's version and release.
+    build: Arc<str>,
     size: u64,
 }
 
@@ -260,9 +266,14 @@ impl Listed {
         evr.version.shrink_to_fit();
         evr.release.shrink_to_fit();
         let source = Nevra::parse(&package.source_rpm);
-        let source = source.as_ref().map_or(name.as_str(), |source| &source.name);
+        let (source, built) = match &source {
+            Some(source) => (source.name.as_str(), &source.evr),
+            None => (name.as_str(), &evr),
+        };
+        let build = format!("{}-{}", built.version, built.release);
         Self {
             source: words.get(source),
+            build: words.get(&build),
             name: words.get(&name),
             arch: words.get(&arch),
             evr,
@@ -317,6 +328,8 @@ fn compare(repo: &RelPath, old: &[Listed], new: &[Listed], found: &mut PackagesD
             kept: before.is_some_and(stays),
             alone: old.is_empty() || new.is_empty(),
             source: after.or(before).map_or_else(String::new, |v| v.source.to_string()),
+            source_old: before.map(|version| version.build.to_string()),
+            source_new: after.map(|version| version.build.to_string()),
             old_size: before.map(|version| version.size),
             new_size: after.map(|version| version.size),
         };

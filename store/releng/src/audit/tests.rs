@@ -14,6 +14,7 @@ use super::*;
 use crate::content::from_pools;
 use crate::sample;
 
+mod review;
 mod small;
 
 fn path(text: &str) -> RelPath {
@@ -40,12 +41,23 @@ fn store(root: &Path) -> Store {
 
 /// Ingests the sample's two composes and hands them on.
 fn with_samples(check: impl FnOnce(&Draft<'_>, &Source<'_>, DirEntry, DirEntry)) {
+    with_composes([&sample::first, &sample::second], check);
+}
+
+/// Writes a compose below a root.
+type Write<'a> = &'a dyn Fn(&Path) -> std::result::Result<sample::Written, sample::Error>;
+
+/// Ingests two composes and hands them on.
+fn with_composes(
+    composes: [Write<'_>; 2],
+    check: impl FnOnce(&Draft<'_>, &Source<'_>, DirEntry, DirEntry),
+) {
     let temp = tempfile::tempdir().unwrap();
     let store = store(temp.path());
     let mount = store.mount("staging").unwrap();
     let draft = Draft::new(&store);
     let compose = temp.path().join("compose");
-    let [first, second] = [sample::first, sample::second].map(|write| {
+    let [first, second] = composes.map(|write| {
         let dir = Dir::open(&write(&compose).unwrap().dir.join("compose")).unwrap();
         store.ingest(&draft, &dir, mount.pool(), How::default(), &Silent).unwrap().root
     });
@@ -163,6 +175,8 @@ fn the_way_back_is_the_mirror_image() {
             let turn = |row: &PackageRow| PackageRow {
                 old: row.new.clone(),
                 new: row.old.clone(),
+                source_old: row.source_new.clone(),
+                source_new: row.source_old.clone(),
                 old_size: row.new_size,
                 new_size: row.old_size,
                 ..row.clone()

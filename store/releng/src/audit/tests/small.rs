@@ -368,7 +368,8 @@ fn json_has_the_keys_of_the_command_contract() {
     assert_eq!(json["files"]["by_repo"][1]["files_added"], 1);
     let expected = serde_json::json!([{
         "repo": "r", "name": "bash", "arch": "x86_64", "old": "5.1-1.el9", "new": "5.2-1.el9",
-        "kept": false, "alone": false, "source": "bash", "old_size": 1000, "new_size": 1000,
+        "kept": false, "alone": false, "source": "bash", "source_old": "5.1-1.el9",
+        "source_new": "5.2-1.el9", "old_size": 1000, "new_size": 1000,
     }]);
     assert_eq!(json["packages"]["upgraded"], expected);
     for list in ["added", "removed", "downgraded", "rebuilt", "errors"] {
