@@ -369,21 +369,42 @@ pub struct CatArgs {
 }
 
 /// The level of a diff.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum By {
     /// Paths.
-    #[default]
     Files,
-    /// Packages by name, arch and version.
+    /// Packages by name, arch and version, folded by source package.
     Packages,
-    /// Records of the repositories' metadata.
+    /// Metadata: its records, advisories, module streams, comps, treeinfo.
     Metadata,
+    /// Everything, with the sizes of repos.
+    All,
+}
+
+/// The form of a diff.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For a terminal.
+    #[default]
+    Text,
+    /// One document, as with --json.
+    Json,
+    /// For a ticket.
+    Markdown,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+What deserves a look comes first: packages with other bytes under the same version, downgrades, lost \
+packages, repos, advisories, module streams, groups and images.
+
+A GLOB knows *, ?, [abc] and {a,b}. One for --repo matches a repo's whole path or some of its \
+directories in a row: BaseOS, BaseOS/x86_64, '*/source'.
+
 Examples:
   cairn diff production/9.7 staging/9.7-RC2 --by packages
+  cairn diff production/9.7 staging/9.7-RC2 --by all --name 'kernel*' --arch x86_64
+  cairn diff production/9.7 staging/9.7-RC2 --format markdown -o ticket.md
   cairn diff production/9.7~1 production/9.7 --exit-code")]
 pub struct DiffArgs {
     /// The old side.
@@ -392,9 +413,24 @@ pub struct DiffArgs {
     /// The new side.
     #[arg(value_name = "B")]
     pub new: String,
-    /// What to compare.
+    /// What to compare [default: files; all for markdown].
+    #[arg(long, value_enum)]
+    pub by: Option<By>,
+    /// Only repos whose path matches; may be given again.
+    #[arg(long = "repo", value_name = "GLOB")]
+    pub repos: Vec<String>,
+    /// Only packages of this architecture, and trees of it; may be given again.
+    #[arg(long = "arch", value_name = "ARCH")]
+    pub arches: Vec<String>,
+    /// Only packages, files, modules and groups whose name matches; may be given again.
+    #[arg(long = "name", value_name = "GLOB")]
+    pub names: Vec<String>,
+    /// The form of the report.
     #[arg(long, value_enum, default_value_t)]
-    pub by: By,
+    pub format: Format,
+    /// Write to FILE, which is replaced when the whole report is there.
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// Exit with 3 when there are differences.
     #[arg(long)]
     pub exit_code: bool,

@@ -38,16 +38,7 @@ impl Output {
 
     /// Prints a JSON document with its schema as the first key.
     pub fn document<T: Serialize>(&self, command: &str, body: &T) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Document<'a, T> {
-            schema: String,
-            #[serde(flatten)]
-            body: &'a T,
-        }
-        let document = Document { schema: format!("cairn.{command}/1"), body };
-        let mut text = serde_json::to_string_pretty(&document).map_err(io::Error::other)?;
-        text.push('\n');
-        self.write(text.as_bytes())
+        self.write(document(command, body)?.as_bytes())
     }
 
     /// Prints text on stdout.
@@ -105,6 +96,20 @@ impl Output {
     pub fn faint(&self, text: &str) -> String {
         self.styled(Style::new().dimmed(), text)
     }
+}
+
+/// Returns a JSON document with its schema as the first key.
+pub fn document<T: Serialize>(command: &str, body: &T) -> io::Result<String> {
+    #[derive(Serialize)]
+    struct Document<'a, T> {
+        schema: String,
+        #[serde(flatten)]
+        body: &'a T,
+    }
+    let document = Document { schema: format!("cairn.{command}/1"), body };
+    let mut text = serde_json::to_string_pretty(&document).map_err(io::Error::other)?;
+    text.push('\n');
+    Ok(text)
 }
 
 /// Prints on stderr; a closed one is nobody's problem.

@@ -5,6 +5,7 @@ mod check;
 mod clients;
 mod concurrency;
 mod crashes;
+mod diff;
 mod filesystems;
 mod fsck;
 mod gc;

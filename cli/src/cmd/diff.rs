@@ -1,179 +1,160 @@
-//! `cairn diff`.
+//! `cairn diff`: one comparison, in three forms.
+//!
+//! [`page`] says once what a report shows, section by section; [`text`] and
+//! [`markdown`] only say how. JSON is the audit itself.
 
-use std::fmt::Write as _;
+mod markdown;
+mod page;
+mod text;
 
-use cairn_releng::audit::{
-    self, Audit, Broken, FilesDiff, Level, MetadataDiff, Options, PackageRow, PackagesDiff,
-};
+use std::path::Path;
+
+use cairn_releng::Site;
+use cairn_releng::audit::{self, Audit, Broken, Filter, Level, Options};
+use cairn_store::fs::{Dir, Kind};
 use cairn_store::id::SnapshotId;
-use cairn_store::path::RelPath;
+use cairn_store::path::display;
 use serde::Serialize;
 
-use super::report::changed;
 use super::{Context, Exit};
-use crate::args::{By, DiffArgs};
-use crate::output::{Output, Table, count, size};
+use crate::args::{By, DiffArgs, Format};
+use crate::failure::Failure;
+use crate::output::{self, size};
+
+pub use text::package_lines;
 
 /// The exit code for differences, when it was asked for.
 const DIFFERENT: u8 = 3;
+/// The permission bits of a report that was not there.
+const MODE: u32 = 0o644;
 
 #[derive(Serialize)]
-struct Document {
+struct Document<'a> {
     old: SnapshotId,
     new: SnapshotId,
     different: bool,
+    by: &'static str,
     #[serde(flatten)]
+    audit: &'a Audit,
+}
+
+/// One of the two snapshots.
+struct Side {
+    /// As it was typed.
+    rev: String,
+    id: SnapshotId,
+    time: jiff::Timestamp,
+    files: u64,
+    bytes: u64,
+}
+
+/// What a report is made of.
+struct Review {
+    old: Side,
+    new: Side,
+    by: By,
+    /// The filter as it was typed; nothing if there is none.
+    filter: Option<String>,
     audit: Audit,
 }
 
 /// Compares two snapshots.
 pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
+    let output = context.output;
+    let format = match (output.json, args.format) {
+        (true, Format::Text) => Format::Json,
+        (true, Format::Markdown) => {
+            return Err(Failure::usage(
+                "--json and --format name two forms",
+                "leave one of them out",
+            ));
+        }
+        (_, format) => format,
+    };
     let site = context.site(None)?;
-    let (old, new) = (site.resolve(&args.old)?, site.resolve(&args.new)?);
-    let (before, after) = (site.store.snapshot(&old)?.root(), site.store.snapshot(&new)?.root());
-    let level = match args.by {
+    let review = compare(&site, args, format)?;
+    let different = !review.audit.is_empty();
+    output.notes(site.store.notes());
+    let report = match format {
+        Format::Text => text::render(output, &review),
+        Format::Json => {
+            let Review { old, new, audit, .. } = &review;
+            let by = name(review.by);
+            let document = Document { old: old.id, new: new.id, different, by, audit };
+            output::document("diff", &document)?
+        }
+        Format::Markdown => markdown::render(&review, output.verbose > 0),
+    };
+    match (&args.file, format) {
+        (Some(file), _) => {
+            write(file, report.as_bytes())?;
+            let bytes = size(report.len() as u64);
+            output.notes(&[format!("Wrote {bytes} to {}", display(file))]);
+        }
+        // A document is data, which --quiet does not silence.
+        (None, Format::Json) => output.write(report.as_bytes())?,
+        (None, Format::Text | Format::Markdown) => output.text(&report)?,
+    }
+    Ok(if different && args.exit_code { DIFFERENT } else { 0 })
+}
+
+fn compare(site: &Site, args: &DiffArgs, format: Format) -> Result<Review, Failure> {
+    let by = args.by.unwrap_or(match format {
+        Format::Text | Format::Json => By::Files,
+        Format::Markdown => By::All,
+    });
+    let level = match by {
         By::Files => Level::Files,
         By::Packages => Level::Packages,
         By::Metadata => Level::Metadata,
+        By::All => Level::Everything,
     };
+    let filter =
+        Filter::new(&args.repos, &args.arches, &args.names).map_err(cairn_releng::Error::from)?;
+    let side = |rev: &String| -> Result<_, Failure> {
+        let id = site.resolve(rev)?;
+        let snapshot = site.store.snapshot(&id)?;
+        let root = snapshot.root();
+        let (files, bytes) = (root.files, root.bytes);
+        Ok((Side { rev: rev.clone(), id, time: snapshot.time, files, bytes }, root))
+    };
+    let ((old, before), (new, after)) = (side(&args.old)?, side(&args.new)?);
     let open = |file: &_, path: &_| site.open_content(file, path);
-    let options = Options { broken: Broken::Report, ..Options::default() };
+    let options = Options { broken: Broken::Report, filter };
     let audit = audit::compare(&site.store, &open, Some(&before), Some(&after), level, &options)
         .map_err(cairn_releng::Error::from)?;
-    let different = !audit.is_empty();
-    let code = if different && args.exit_code { DIFFERENT } else { 0 };
-    let output = context.output;
-    output.notes(site.store.notes());
-    if output.json {
-        let document = Document { old, new, different, audit };
-        return Ok(output.document("diff", &document).map(|()| code)?);
+    let typed = [("--repo", &args.repos), ("--arch", &args.arches), ("--name", &args.names)];
+    let typed =
+        typed.iter().flat_map(|(flag, list)| list.iter().map(move |v| format!("{flag} {v}")));
+    let typed: Vec<_> = typed.collect();
+    let filter = Some(typed.join(" ")).filter(|typed| !typed.is_empty());
+    Ok(Review { old, new, by, filter, audit })
+}
+
+fn name(by: By) -> &'static str {
+    match by {
+        By::Files => "files",
+        By::Packages => "packages",
+        By::Metadata => "metadata",
+        By::All => "all",
     }
-    let text = match (&audit.packages, &audit.metadata) {
-        _ if !different => "Nothing differs.\n".to_owned(),
-        (Some(packages), _) => package_lines(output, packages, ""),
-        (_, Some(metadata)) => metadata_lines(output, metadata),
-        (None, None) => file_lines(output, &audit.files),
+}
+
+/// Writes a file whole: who reads it finds the old report or the new one.
+fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    let Some(name) = file.file_name() else {
+        let message = format!("-o {}: this names a directory", display(file));
+        return Err(Failure::usage(message, "name the file, such as -o review.md"));
     };
-    let text = match text.is_empty() {
-        true => format!(
-            "Nothing differs at this level; files: {}.\n",
-            changed(output, &audit.files.totals)
-        ),
-        false => text,
-    };
-    Ok(output.text(&text).map(|()| code)?)
-}
-
-fn file_lines(output: &Output, files: &FilesDiff) -> String {
-    let mut rows: Vec<(&RelPath, String)> = Vec::new();
-    for row in &files.added {
-        let size = row.new_size.map_or_else(String::new, size);
-        rows.push((
-            &row.path,
-            format!("{} {}  {}", output.good("+"), row.path, output.faint(&size)),
-        ));
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let dir = Dir::open(parent.unwrap_or(Path::new(".")))?;
+    // A device or a link would be replaced by the file, and nobody means that.
+    let stat = dir.try_stat(name.as_bytes())?;
+    if stat.as_ref().is_some_and(|stat| stat.kind != Kind::File) {
+        let message = format!("-o {}: it is there and is no regular file", display(file));
+        return Err(Failure::usage(message, "without -o the report goes to stdout"));
     }
-    for row in &files.removed {
-        rows.push((&row.path, format!("{} {}", output.bad("-"), row.path)));
-    }
-    for row in &files.changed {
-        let how = match (row.metadata_only, row.old_size, row.new_size) {
-            (true, ..) => "mode or time".to_owned(),
-            (false, Some(old), Some(new)) => format!("{} → {}", size(old), size(new)),
-            (false, ..) => "another kind".to_owned(),
-        };
-        rows.push((
-            &row.path,
-            format!("{} {}  {}", output.warn("~"), row.path, output.faint(&how)),
-        ));
-    }
-    rows.sort();
-    let mut text: String = rows.into_iter().map(|(_, line)| line + "\n").collect();
-    let mut table = Table::default();
-    for row in &files.by_repo {
-        let kind = format!("{:?}", row.kind).to_lowercase();
-        table.row([row.repo.to_string(), kind, changed(output, &row.changed)]);
-    }
-    text += &table.render("");
-    let _ = writeln!(text, "{}", changed(output, &files.totals));
-    text
-}
-
-/// A way to colour a heading.
-type Paint = fn(&Output, &str) -> String;
-
-/// Renders what differs by package: a line a package, the sections that deserve a look first.
-pub fn package_lines(output: &Output, packages: &PackagesDiff, indent: &str) -> String {
-    let sections: [(&str, &[PackageRow], Paint); 5] = [
-        ("downgraded", &packages.downgraded, Output::bad),
-        ("removed", &packages.removed, Output::bad),
-        ("rebuilt", &packages.rebuilt, Output::warn),
-        ("upgraded", &packages.upgraded, Output::good),
-        ("added", &packages.added, Output::good),
-    ];
-    let mut text = String::new();
-    for (name, rows, paint) in sections {
-        if rows.is_empty() {
-            continue;
-        }
-        let head = format!("{} {name}", count(rows.len() as u64, "package"));
-        let _ = writeln!(text, "{indent}{}", paint(output, &head));
-        let mut table = Table::default();
-        for row in rows {
-            let versions = match (&row.old, &row.new) {
-                (Some(old), Some(new)) if old == new => format!("{old}, other bytes"),
-                (Some(old), Some(new)) => format!("{old} → {new}"),
-                (Some(only), None) | (None, Some(only)) => only.clone(),
-                (None, None) => String::new(),
-            };
-            table.row([
-                format!("{}.{}", row.name, row.arch),
-                versions,
-                output.faint(&row.repo.to_string()),
-            ]);
-        }
-        text += &table.render(&format!("{indent}  "));
-    }
-    for (name, repos) in
-        [("new repo", &packages.repos_added), ("lost repo", &packages.repos_removed)]
-    {
-        for repo in repos {
-            let _ = writeln!(text, "{indent}{}  {repo}", output.warn(name));
-        }
-    }
-    for error in &packages.errors {
-        let _ = writeln!(text, "{indent}{}  {error}", output.bad("not compared"));
-    }
-    text
-}
-
-fn metadata_lines(output: &Output, metadata: &MetadataDiff) -> String {
-    let mut table = Table::default();
-    for row in &metadata.records {
-        let state = match (&row.old, &row.new) {
-            (None, _) => output.good("added"),
-            (_, None) => output.bad("removed"),
-            _ if row.recompressed => "compressed anew".to_owned(),
-            _ => output.warn("changed"),
-        };
-        table.row([row.repo.to_string(), row.kind.clone(), state]);
-    }
-    for row in &metadata.revisions {
-        let name = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
-        let state = format!("{} → {}", name(&row.old), name(&row.new));
-        table.row([row.repo.to_string(), "revision".to_owned(), state]);
-    }
-    for row in &metadata.files {
-        let state = match (&row.old, &row.new) {
-            (None, _) => output.good("added"),
-            (_, None) => output.bad("removed"),
-            _ => output.warn("changed"),
-        };
-        table.row([row.path.to_string(), "file".to_owned(), state]);
-    }
-    let mut text = table.render("");
-    for error in &metadata.errors {
-        let _ = writeln!(text, "{}  {error}", output.bad("not compared"));
-    }
-    text
+    let mode = stat.map_or(MODE, |stat| stat.mode);
+    Ok(dir.replace(name.as_bytes(), bytes, mode)?)
 }
