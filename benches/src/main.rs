@@ -7,12 +7,14 @@
 mod cairn;
 mod command;
 mod compose;
+mod createrepo;
 mod digest;
 mod failure;
 mod lab;
 mod machine;
 mod noise;
 mod options;
+mod packages;
 mod peers;
 mod release;
 mod repodata;
@@ -21,7 +23,7 @@ mod rows;
 mod verify;
 mod workplace;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::failure::{Failure, Result};
@@ -55,7 +57,11 @@ fn main() -> ExitCode {
 }
 
 fn compare() -> Result<ExitCode> {
-    let options = Options::parse(std::env::args_os().skip(1))?;
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.next_if(|word| word == "repodata").is_some() {
+        return createrepo::compare(arguments);
+    }
+    let options = Options::parse(arguments)?;
     if options.help {
         print!("{HELP}");
         return Ok(ExitCode::SUCCESS);
@@ -85,25 +91,27 @@ fn compare() -> Result<ExitCode> {
     Ok(if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Returns the binary that was named, or the one that the same build made.
+/// Returns the binary that is to be measured, if it is.
 fn find_cairn(options: &Options) -> Result<Option<PathBuf>> {
-    if options.peers_only {
-        return Ok(None);
+    match options.peers_only {
+        true => Ok(None),
+        false => binary(options.cairn.as_deref()).map(Some),
     }
-    let path = match &options.cairn {
-        Some(path) => path.clone(),
+}
+
+/// Returns the binary that was named, or the one that the same build made.
+fn binary(named: Option<&Path>) -> Result<PathBuf> {
+    let path = match named {
+        Some(path) => path.to_owned(),
         None => std::env::current_exe()
             .map_err(Failure::io("find", "this program".as_ref()))?
             .with_file_name("cairn"),
     };
-    match path.canonicalize() {
-        Ok(path) => Ok(Some(path)),
-        Err(source) => Err(Failure::Usage {
-            what: format!(
-                "{}: {source}; `cargo build --release -p cairn` makes it, --cairn PATH names \
-                 another, --peers-only goes without",
-                path.display()
-            ),
-        }),
-    }
+    path.canonicalize().map_err(|source| Failure::Usage {
+        what: format!(
+            "{}: {source}; `cargo build --release -p cairn` makes it, --cairn PATH names another, \
+             --peers-only goes without",
+            path.display()
+        ),
+    })
 }
