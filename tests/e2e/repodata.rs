@@ -119,6 +119,17 @@ fn an_update_is_added_and_metadata_describes_all_packages() {
 }
 
 #[test]
+fn adding_what_is_there_exactly_changes_nothing() {
+    let world = world();
+    released(&world);
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    let before = contents(&world.staging(STAGING));
+    let report = world.json(["stage", "9", "Rocky"]);
+    assert!(report["operation"].is_null() && report["repos"].is_null(), "{report}");
+    assert!(contents(&world.staging(STAGING)) == before);
+}
+
+#[test]
 fn clients_see_old_and_new_packages_groups_modules_and_advisories() {
     let world = world();
     released(&world);

@@ -9,6 +9,7 @@ use cairn_repodata::updateinfo::Advisory;
 use cairn_repodata::write::{Compression, Options, RepodataBuilder};
 use cairn_repodata::{Checksum, modules, updateinfo};
 use cairn_store::fs;
+use sha2::{Digest, Sha256};
 
 use super::inputs::External;
 use super::metadata::Metadata;
@@ -53,17 +54,30 @@ impl<'k> Extras<'k> {
         }
         documents = modules::merge(documents, outside);
         if !documents.is_empty() {
-            plain.insert("modules", modules::write(&documents));
+            let all = sorted(documents.iter().map(|document| &document.bytes));
+            let mut bytes = modules::write(&documents);
+            for known in known {
+                let own = known.modules()?;
+                if sorted(own.iter().map(|document| &document.bytes)) == all {
+                    bytes = known.extra("modules")?.unwrap_or(bytes);
+                    break;
+                }
+            }
+            plain.insert("modules", bytes);
         }
 
         let mut lists = Vec::new();
         for known in known {
             lists.push(known.advisories()?);
         }
+        let owns: Vec<_> = lists.iter().map(|own| sorted(own.iter().map(digest))).collect();
         lists.push(advisories);
         let advisories = updateinfo::merge(lists);
         if !advisories.is_empty() {
-            plain.insert("updateinfo", updateinfo::write(&advisories));
+            let all = sorted(advisories.iter().map(digest));
+            let same = owns.iter().position(|own| *own == all);
+            let bytes = same.map(|at| known[at].extra("updateinfo")).transpose()?.flatten();
+            plain.insert("updateinfo", bytes.unwrap_or_else(|| updateinfo::write(&advisories)));
         }
 
         let mut carried = BTreeMap::new();
@@ -184,4 +198,16 @@ pub(super) fn refreshed_treeinfo(
     let changed =
         info.refresh_checksums(|named| (named == "repodata/repomd.xml").then(|| sum.clone()))?;
     Ok((!changed.is_empty()).then(|| info.write()))
+}
+
+/// What one side has in whatever order is what all have together: then its bytes stay, and nobody
+/// fetches them again.
+fn sorted<T: Ord>(of: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = of.collect();
+    all.sort_unstable();
+    all
+}
+
+fn digest(advisory: &Advisory) -> [u8; 32] {
+    Sha256::digest(&advisory.bytes).into()
 }
