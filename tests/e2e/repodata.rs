@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cairn_testkit::clients::{Dnf, createrepo};
 use cairn_testkit::metadata::{self, Repo};
 use cairn_testkit::treecmp::{self, On};
-use cairn_testkit::{World, available};
+use cairn_testkit::{Run, World, available};
 use serde_json::Value;
 
 use crate::filesystems::{PRODUCTION, STAGING, contents, publish, real};
@@ -127,6 +127,34 @@ fn adding_what_is_there_exactly_changes_nothing() {
     let report = world.json(["stage", "9", "Rocky"]);
     assert!(report["operation"].is_null() && report["repos"].is_null(), "{report}");
     assert!(contents(&world.staging(STAGING)) == before);
+}
+
+#[test]
+fn a_treeinfo_that_names_the_metadata_is_told_of_the_new() {
+    let world = world();
+    world.cairn(["init"]).ok();
+    let first = world.first();
+    let os = first.dir.join("compose").join(BASEOS);
+    let sum = |path: &Path| {
+        let run = Run::of(std::process::Command::new("sha256sum").arg(path)).ok().out();
+        run.split(' ').next().unwrap().to_owned()
+    };
+    let line = |path: &Path| format!("repodata/repomd.xml = sha256:{}\n", sum(path));
+    let text = fs::read_to_string(os.join(".treeinfo")).unwrap();
+    assert!(text.contains("[checksums]\n"), "{text}");
+    let entry = line(&os.join("repodata/repomd.xml"));
+    let text = text.replace("[checksums]\n", &format!("[checksums]\n{entry}"));
+    fs::write(os.join(".treeinfo"), &text).unwrap();
+    publish(&world, &first);
+    world.cairn(["ingest", world.second().dir.to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky"]).ok();
+    let staged = real(&world.staging(STAGING)).join(BASEOS);
+    let new = line(&staged.join("repodata/repomd.xml"));
+    assert_ne!(new, entry);
+    // All the rest of the file is as it was.
+    let found = fs::read_to_string(staged.join(".treeinfo")).unwrap();
+    assert_eq!(found, text.replace(&entry, &new));
+    world.cairn(["check", "staging/9.7-RC2", "treeinfo", "repodata"]).ok();
 }
 
 #[test]
