@@ -145,6 +145,35 @@ impl Merge {
         self.take(names, found?, files?, changes?)
     }
 
+    /// As [`Merge::load_files`], with a `primary` that was read before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Merge::load`].
+    pub fn load_with(
+        &mut self,
+        primary: Primary,
+        filelists: ListFile<'_>,
+        other: ListFile<'_>,
+    ) -> Result<()> {
+        let names = (filelists.name, other.name);
+        let Primary { pool, mut found } = primary;
+        let load = self.loads.len();
+        found.retain(|_, known| {
+            known.load = load;
+            self.wants(&known.at)
+        });
+        let merge = &*self;
+        let elements = |file: ListFile<'_>, root| {
+            each_way(&file, |reader, holder| merge.read_elements(reader, root, holder))
+        };
+        let (files, changes) = thread::scope(|scope| {
+            let changes = scope.spawn(|| elements(other, "otherdata"));
+            (elements(filelists, "filelists"), join(changes))
+        });
+        self.take(names, (pool, found), files?, changes?)
+    }
+
     /// Takes what was read of three lists, if they agree.
     fn take(
         &mut self,
@@ -235,31 +264,19 @@ impl Merge {
         self.wanted.contains_key(pkgid) && !self.known.contains_key(pkgid)
     }
 
+    /// Returns whether a package is still to be described, and this describes it.
+    fn wants(&self, at: &Location) -> bool {
+        // A wrong size is a wrong description: the header will say.
+        let same_size = self.wanted.get(&at.pkgid).is_some_and(|facts| facts.size == at.size);
+        same_size && self.needs(&at.pkgid)
+    }
+
     fn read_primary<R: BufRead>(
         &self,
-        (file, reader): (&str, R),
-        mut holder: Holder,
+        list: (&str, R),
+        holder: Holder,
     ) -> Result<(Pool, HashMap<Checksum, Known>)> {
-        let mut list = List::open(file, reader, "metadata", Keep::Yes, Children::Noted)?;
-        let mut found = HashMap::new();
-        while list.next()? {
-            let (at, location) = list.location(Keep::Yes)?;
-            // A wrong size is a wrong description: the header will say.
-            let same_size = self.wanted.get(&at.pkgid).is_some_and(|facts| facts.size == at.size);
-            if same_size && self.needs(&at.pkgid) {
-                let primary = holder.hold(file, list.kept())?;
-                let (load, filelists, other) =
-                    (self.loads.len(), Place::default(), Place::default());
-                let pkgid = at.pkgid.clone();
-                found.insert(pkgid, Known { load, primary, filelists, other, at, location });
-            }
-        }
-        list.close()?;
-        let (pool, places) = holder.finish(file)?;
-        for known in found.values_mut() {
-            known.primary = places.of(known.primary);
-        }
-        Ok((pool, found))
+        read_primary(list, holder, self.loads.len(), |at| self.wants(at))
     }
 
     /// Reads the elements of one of the other lists.
@@ -286,6 +303,72 @@ impl Merge {
             *place = places.of(*place);
         }
         Ok((pool, found))
+    }
+}
+
+/// Reads `primary`, and takes what is wanted of it.
+fn read_primary<R: BufRead>(
+    (file, reader): (&str, R),
+    mut holder: Holder,
+    load: usize,
+    wants: impl Fn(&Location) -> bool,
+) -> Result<(Pool, HashMap<Checksum, Known>)> {
+    let mut list = List::open(file, reader, "metadata", Keep::Yes, Children::Noted)?;
+    let mut found = HashMap::new();
+    while list.next()? {
+        let (at, location) = list.location(Keep::Yes)?;
+        if wants(&at) {
+            let primary = holder.hold(file, list.kept())?;
+            let (filelists, other) = (Place::default(), Place::default());
+            let pkgid = at.pkgid.clone();
+            found.insert(pkgid, Known { load, primary, filelists, other, at, location });
+        }
+    }
+    list.close()?;
+    let (pool, places) = holder.finish(file)?;
+    for known in found.values_mut() {
+        known.primary = places.of(known.primary);
+    }
+    Ok((pool, found))
+}
+
+/// A whole `primary`, read once: it says where packages are, and then what they are.
+#[derive(Debug)]
+pub struct Primary {
+    pool: Pool,
+    found: HashMap<Checksum, Known>,
+}
+
+impl Primary {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Merge::load`].
+    pub fn read(file: &ListFile<'_>) -> Result<Primary> {
+        let read = |list: (&str, &mut dyn BufRead), holder| read_primary(list, holder, 0, |_| true);
+        let (pool, found) = each_way(file, read)?;
+        Ok(Primary { pool, found })
+    }
+
+    /// Returns how many packages it has.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Returns whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Returns where the packages are, in no order.
+    pub fn locations(&self) -> impl Iterator<Item = &Location> {
+        self.found.values().map(|known| &known.at)
+    }
+
+    /// Returns where the package of this id is.
+    pub fn location(&self, pkgid: &Checksum) -> Option<&Location> {
+        self.found.get(pkgid).map(|known| &known.at)
     }
 }
 

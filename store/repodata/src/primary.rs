@@ -7,7 +7,6 @@ use std::str::FromStr;
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 use crate::href;
-use crate::list::{Children, List};
 use crate::lists::{Keep, Packages};
 use crate::vercmp::{Evr, Nevra};
 use crate::xml::{Document, Tag, Token};
@@ -281,24 +280,6 @@ pub struct Location {
     pub size: u64,
     /// The modification time of the file, in seconds since 1970.
     pub file_time: i64,
-}
-
-/// Reads the locations of a decompressed `primary.xml` and passes each to `visit`; returns how many
-/// there were. `file` is for errors. What else is said of packages is only checked to be well-formed.
-///
-/// # Errors
-///
-/// Those of [`read`].
-pub fn locations<E: From<Error>>(
-    file: &str,
-    reader: impl BufRead,
-    visit: &mut impl FnMut(Location) -> Result<(), E>,
-) -> Result<u64, E> {
-    let mut list = List::open(file, reader, "metadata", Keep::No, Children::Noted)?;
-    while list.next()? {
-        visit(list.location(Keep::No)?.0)?;
-    }
-    Ok(list.close()?)
 }
 
 /// Reads the location of the package whose start tag was just read, and where in the kept bytes

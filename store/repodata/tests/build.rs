@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cairn_repodata::codec::{self, Limits};
 use cairn_repodata::header::{FileFacts, Headers, Package};
-use cairn_repodata::merge::{Lists, Merge, Merged};
+use cairn_repodata::merge::{ListFile, Lists, Merge, Merged, Primary};
 use cairn_repodata::primary::{self, FileKind};
 use cairn_repodata::repomd::{self, DistroTag, Repomd, Tags};
 use cairn_repodata::write::{Compression, FileNames, Options, RepodataBuilder, RepodataFile};
@@ -388,6 +388,60 @@ fn merging_the_same_set_again_changes_no_byte() {
         builder.extra(kind, bytes.to_vec()).unwrap();
     }
     assert_eq!(builder.finish().unwrap(), files);
+}
+
+/// Returns a record's file as it is.
+fn packed<'a>(files: &'a [RepodataFile], kind: &str) -> ListFile<'a> {
+    let repomd = repomd_of(files);
+    let href = repomd.record(kind).unwrap().href.clone();
+    let file = files.iter().find(|file| href.ends_with(&file.name)).unwrap();
+    ListFile { name: &file.name, bytes: &file.bytes, limits: Limits::default() }
+}
+
+#[test]
+fn an_update_of_lists_in_segments_gives_the_bytes_of_a_build_from_nothing() {
+    // Enough for some ten segments of primary.
+    let packages: Vec<_> = (0..320).map(|n| package(&format!("p{n:03}"))).collect();
+    let of = |wanted: &dyn Fn(usize) -> bool| {
+        let mut builder = RepodataBuilder::new(options());
+        for (_, (package, _)) in packages.iter().enumerate().filter(|(n, _)| wanted(*n)) {
+            builder.package(package).unwrap();
+        }
+        builder.finish().unwrap()
+    };
+    let (old, all) = (of(&|n| n % 50 != 7), of(&|_| true));
+    // The end of a flush, in the middle of the file too.
+    let flushes =
+        |file: ListFile<'_>| file.bytes.windows(4).filter(|w| w == b"\0\0\xff\xff").count();
+    assert!(flushes(packed(&old, "primary")) > 8);
+
+    let update = |new: &dyn Fn(usize) -> bool, way: usize| {
+        let set: Vec<_> = packages.iter().map(|(_, facts)| facts.clone()).collect();
+        let set = set.into_iter().enumerate().filter(|(n, _)| !new(*n)).map(|(_, facts)| facts);
+        let mut merge = Merge::new(set).unwrap();
+        let [primary, filelists, other] =
+            ["primary", "filelists", "other"].map(|kind| packed(&old, kind));
+        match way {
+            0 => merge.load(Texts::of(&old).lists()).unwrap(),
+            1 => merge.load_files([primary, filelists, other]).unwrap(),
+            _ => {
+                let primary = Primary::read(&primary).unwrap();
+                assert_eq!(primary.len(), primary.locations().count());
+                merge.load_with(primary, filelists, other).unwrap();
+            }
+        }
+        let mut builder = RepodataBuilder::new(options());
+        for (_, (package, _)) in packages.iter().enumerate().filter(|(n, _)| new(*n)) {
+            builder.package(package).unwrap();
+        }
+        merge.finish(&mut builder).unwrap();
+        builder.finish().unwrap()
+    };
+    for way in 0..3 {
+        assert!(update(&|n| n % 50 == 7, way) == all, "{way}");
+        // What is read anew though it is known gives the same elements.
+        assert!(update(&|n| n % 50 == 7 || n % 3 == 0, way) == all, "{way}");
+    }
 }
 
 #[test]

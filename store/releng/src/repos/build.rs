@@ -10,12 +10,12 @@
 //! system cannot exchange, the new files are put beside the old ones, whose names differ, then
 //! `repomd.xml` is replaced. The lock is the directory's own, so it leaves nothing behind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use cairn_repodata::header::FileFacts;
-use cairn_repodata::merge::Merge;
+use cairn_repodata::merge::{Merge, Primary};
 use cairn_repodata::primary::Location;
 use cairn_repodata::repomd::{DistroTag, Repomd, Tags};
 use cairn_repodata::write::{Compression, Options, Rendered, RepodataBuilder, RepodataFile};
@@ -220,11 +220,12 @@ impl Build<'_> {
         // What changes from now on is not what is read below.
         let began = now();
         self.observer.begin("Looking for packages", 0, 0);
-        let found = disk::find(self.root, self.observer)?;
+        let (found, old) = rayon::join(|| disk::find(self.root, self.observer), || self.read_old());
+        let found = found?;
         for link in &found.links {
             notes.push(format!("{link} is a symbolic link, and so not listed."));
         }
-        let old = match Disk::read(self.root) {
+        let old = match old {
             Ok(old) => old,
             // What is replaced may be broken: that is how it gets mended.
             Err(error @ (Error::Input { .. } | Error::Store(_))) => {
@@ -235,15 +236,8 @@ impl Build<'_> {
             }
             Err(error) => return Err(error),
         };
-        let locations = match old.as_ref().map(Disk::locations).transpose() {
-            Ok(locations) => locations.unwrap_or_default(),
-            Err(error) => {
-                let error = told(&error);
-                notes.push(format!("The old list of packages is not used: {error}."));
-                Vec::new()
-            }
-        };
-        let packages = self.packages(found.rpms, &locations, old.as_ref(), notes)?;
+        let (old, primary) = old.unzip();
+        let packages = self.packages(found.rpms, primary.as_ref(), old.as_ref(), notes)?;
         let mut report = BuildReport {
             packages: packages.carried.len() + packages.fresh,
             carried: packages.carried.len(),
@@ -261,7 +255,7 @@ impl Build<'_> {
             self.describe_old(old, &mut report)?;
         } else {
             self.renew(
-                old.as_ref(),
+                old.zip(primary),
                 packages,
                 outside.unwrap_or_default(),
                 began,
@@ -273,18 +267,26 @@ impl Build<'_> {
         Ok(report)
     }
 
+    /// Reads the metadata that is there, which must be sound as far as it is used.
+    fn read_old(&self) -> Result<Option<(Disk, Primary)>> {
+        let Some(old) = Disk::read(self.root)? else { return Ok(None) };
+        let (sound, primary) = rayon::join(|| old.verify_all(), || old.primary());
+        sound?;
+        let primary = primary?;
+        Ok(Some((old, primary)))
+    }
+
     /// Finds out which packages there are, and reads those that are not known.
     fn packages(
         &self,
         rpms: Vec<Rpm>,
-        locations: &[Location],
+        primary: Option<&Primary>,
         old: Option<&Disk>,
         notes: &mut Vec<String>,
     ) -> Result<Packages> {
+        let locations = || primary.iter().flat_map(|primary| primary.locations());
         let at: HashMap<&str, &Location> =
-            locations.iter().map(|location| (location.href.as_str(), location)).collect();
-        let by_id: HashMap<&Checksum, &Location> =
-            locations.iter().map(|location| (&location.pkgid, location)).collect();
+            locations().map(|location| (location.href.as_str(), location)).collect();
         let made = old.map_or(i64::MIN, |old| old.made.secs);
         let known = |rpm: &Rpm| {
             let location = at.get(rpm.href.as_str()).filter(|location| {
@@ -297,8 +299,10 @@ impl Build<'_> {
             })?;
             location.pkgid.sha256_bytes()
         };
-        let present: std::collections::HashSet<String> =
-            rpms.iter().map(|rpm| rpm.href.clone()).collect();
+        let removed = {
+            let present: HashSet<&str> = rpms.iter().map(|rpm| rpm.href.as_str()).collect();
+            locations().filter(|old| !present.contains(old.href.as_str())).count()
+        };
         let mut packages = Packages {
             carried: HashMap::with_capacity(rpms.len()),
             builder: RepodataBuilder::new(Options::default()),
@@ -306,7 +310,7 @@ impl Build<'_> {
             read: 0,
             newest: None,
             unchanged: false,
-            removed: locations.iter().filter(|old| !present.contains(&old.href)).count(),
+            removed,
         };
         let mut unknown = Vec::new();
         for rpm in rpms {
@@ -344,7 +348,8 @@ impl Build<'_> {
                     packages.carried.remove(&sha256);
                 }
                 let id = Checksum::from_sha256(sha256);
-                let described = by_id.get(&id).is_some_and(|location| {
+                let location = primary.and_then(|primary| primary.location(&id));
+                let described = location.is_some_and(|location| {
                     location.size == rpm.stat.size && location.file_time == rpm.mtime()
                 });
                 if described {
@@ -359,7 +364,7 @@ impl Build<'_> {
         }
         let carried = packages.carried.iter();
         packages.unchanged = packages.fresh == 0
-            && packages.carried.len() == locations.len()
+            && packages.carried.len() == primary.map_or(0, Primary::len)
             && carried.into_iter().all(|(sha256, facts)| {
                 let location = at.get(facts.href.as_str());
                 location.is_some_and(|location| {
@@ -434,13 +439,15 @@ impl Build<'_> {
     /// Makes new metadata and puts it in place, unless it is what is there.
     fn renew(
         &self,
-        old: Option<&Disk>,
+        old: Option<(Disk, Primary)>,
         packages: Packages,
         (external, advisories): (External, Vec<updateinfo::Advisory>),
         began: Time,
         report: &mut BuildReport,
         notes: &mut Vec<String>,
     ) -> Result<()> {
+        let (old, primary) = old.unzip();
+        let old = old.as_ref();
         let known: Vec<&dyn Metadata> = old.iter().map(|old| *old as &dyn Metadata).collect();
         let same = packages.unchanged;
         let extras = Extras::gather(&known, external, advisories)?;
@@ -460,10 +467,10 @@ impl Build<'_> {
         let mut builder = packages.builder;
         builder.set_options(written);
         let mut merge = Merge::new(packages.carried.into_values()).map_err(bad)?;
-        if let Some(old) = old
+        if let Some((old, primary)) = old.zip(primary)
             && !merge.unknown().is_empty()
         {
-            old.load(&mut merge)?;
+            old.load_with(primary, &mut merge)?;
         }
         merge.finish(&mut builder).map_err(bad)?;
         extras.write(&mut builder, bad)?;

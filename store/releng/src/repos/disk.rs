@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cairn_repodata::codec::{self, Limits};
 use cairn_repodata::header::{FileFacts, Headers, Package};
-use cairn_repodata::primary::{self, Location};
+use cairn_repodata::merge::{Merge, Primary};
 use cairn_repodata::repomd::{self, Record, Repomd};
 use cairn_store::fs::{Dir, Kind, Stat, Time};
 use cairn_store::path::RelPath;
@@ -13,7 +13,7 @@ use cairn_store::progress::Observer;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::metadata::{MAX_EXTRA, Metadata, Open};
+use super::metadata::{MAX_EXTRA, Metadata, Open, list_file};
 use crate::audit::content::{hasher, verify};
 use crate::audit::repos::{REPODATA, REPOMD};
 use crate::error::{Error, Result, told};
@@ -166,7 +166,7 @@ impl Read for Hashed<'_> {
     }
 }
 
-/// The metadata that a directory has. All its files are what it declares.
+/// The metadata that a directory has. Its files are what it declares once that was verified.
 pub(super) struct Disk {
     /// Its directory.
     pub dir: Dir,
@@ -203,21 +203,35 @@ impl Disk {
         let bytes = dir.read(REPOMD)?;
         let repomd = repomd::read("repomd.xml", bytes.as_slice())
             .map_err(|error| Error::Input { path, reason: told(&error) })?;
-        let disk = Disk { dir, bytes, repomd, made: stat.mtime };
-        disk.repomd.records.par_iter().try_for_each(|record| disk.verify(record))?;
-        Ok(Some(disk))
+        Ok(Some(Disk { dir, bytes, repomd, made: stat.mtime }))
     }
 
-    /// Returns where every package is.
-    pub fn locations(&self) -> Result<Vec<Location>> {
-        let (path, content) = self.open("primary")?;
-        let mut all = Vec::new();
-        let read = primary::locations(&path, content, &mut |location| {
-            all.push(location);
-            Ok::<_, cairn_repodata::Error>(())
-        });
-        read.map_err(|error| self.wrong(&error))?;
-        Ok(all)
+    /// Makes sure that all files are what they are declared to be.
+    pub fn verify_all(&self) -> Result<()> {
+        self.repomd.records.par_iter().try_for_each(|record| self.verify(record))
+    }
+
+    /// Reads the list that says where every package is.
+    pub fn primary(&self) -> Result<Primary> {
+        let record = self.list("primary")?;
+        let bytes = self.raw(record)?;
+        Primary::read(&list_file(record, &bytes)).map_err(|error| self.wrong(&error))
+    }
+
+    /// Makes `merge` know the packages of this repo, whose `primary` was read before.
+    pub fn load_with(&self, primary: Primary, merge: &mut Merge) -> Result<()> {
+        let (filelists, other) = (self.list("filelists")?, self.list("other")?);
+        let bytes = [self.raw(filelists)?, self.raw(other)?];
+        merge
+            .load_with(primary, list_file(filelists, &bytes[0]), list_file(other, &bytes[1]))
+            .map_err(|error| self.wrong(&error))
+    }
+
+    fn list(&self, kind: &str) -> Result<&Record> {
+        self.repomd.record(kind).ok_or_else(|| {
+            let reason = format!("it lists no {kind}");
+            Error::Input { path: self.path_of(REPOMD), reason }
+        })
     }
 
     /// Returns the name of a record's file in the metadata's directory, where all of them are.
@@ -274,10 +288,7 @@ impl Metadata for Disk {
     }
 
     fn open(&self, kind: &str) -> Result<Open> {
-        let Some(record) = self.repomd.record(kind) else {
-            let reason = format!("it lists no {kind}");
-            return Err(Error::Input { path: self.path_of(REPOMD), reason });
-        };
+        let record = self.list(kind)?;
         let name = self.name(record)?;
         let file = self.dir.open_file(name.as_bytes())?.into_file();
         let limits = record.open_size.map_or(Limits::default(), |s| Limits::default().at_most(s));

@@ -41,14 +41,12 @@ pub(super) trait Metadata: Sync {
             record.href.ends_with(".gz") && record.size.is_some_and(|size| size <= MAX_PACKED)
         };
         if let [Some(primary), Some(filelists), Some(other)] = records.map(|r| r.filter(packed)) {
-            let records = [primary, filelists, other];
             let bytes = [self.raw(primary)?, self.raw(filelists)?, self.raw(other)?];
-            let file = |n: usize| {
-                let (record, limits) = (records[n], Limits::default());
-                let limits = record.open_size.map_or(limits, |size| limits.at_most(size));
-                merge::ListFile { name: &record.href, bytes: &bytes[n], limits }
-            };
-            let loaded = merge.load_files([file(0), file(1), file(2)]);
+            let loaded = merge.load_files([
+                list_file(primary, &bytes[0]),
+                list_file(filelists, &bytes[1]),
+                list_file(other, &bytes[2]),
+            ]);
             return loaded.map_err(|error| self.wrong(&error));
         }
         let [primary, filelists, other] = LISTS.map(|kind| self.open(kind));
@@ -101,4 +99,11 @@ pub(super) trait Metadata: Sync {
         let Some(bytes) = self.extra("modules")? else { return Ok(Vec::new()) };
         modules::read("modules", &bytes).map_err(|error| self.wrong(&error))
     }
+}
+
+/// Returns a record's file as a list.
+pub(super) fn list_file<'a>(record: &'a Record, bytes: &'a [u8]) -> merge::ListFile<'a> {
+    let limits = Limits::default();
+    let limits = record.open_size.map_or(limits, |size| limits.at_most(size));
+    merge::ListFile { name: &record.href, bytes, limits }
 }

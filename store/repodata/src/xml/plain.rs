@@ -74,6 +74,9 @@ fn walk(
     mut children: Option<&mut Vec<Child>>,
     own: &mut Range<usize>,
 ) -> Scan {
+    if bytes.first().is_some_and(|first| *first != b'<') {
+        return Scan::Strange;
+    }
     let mut open: [Range<usize>; DEPTH] = Default::default();
     let mut depth = 0;
     let mut child: Option<(usize, Tag)> = None;
@@ -213,7 +216,9 @@ fn is_name_byte(byte: u8) -> bool {
 
 fn is_plain_name(name: &[u8], prefixes: &[&str]) -> bool {
     // What nearly all are.
-    name == b"file" || std::str::from_utf8(name).is_ok_and(|name| is_name(name, prefixes))
+    matches!(name, b"file" | b"name" | b"flags" | b"epoch" | b"ver" | b"rel" | b"type")
+        || (name == b"rpm:entry" && prefixes == ["rpm"])
+        || std::str::from_utf8(name).is_ok_and(|name| is_name(name, prefixes))
 }
 
 /// Returns whether all characters are such that a copy can carry them, and all references are to
@@ -267,6 +272,7 @@ pub(crate) fn attribute<'a>(attributes: &'a [u8], name: &str) -> Option<&'a str>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xml::{Document, Token};
 
     #[test]
     fn plain_elements_are_whole_and_their_children_known() {
@@ -335,5 +341,31 @@ mod tests {
         }
         let long = format!("<a>{}</a>", "x".repeat(MAX));
         assert_eq!(scan(long.as_bytes(), &[], None).0, Scan::Strange);
+    }
+
+    #[test]
+    fn what_is_plain_the_full_reader_takes_as_well() {
+        let sample = "<package type=\"rpm\">\n<rpm:entry name=\"a &amp; b\" pre=\"1\"/><file>/x&#65;\
+                      </file><version ver=\"1\"/>\u{f6} \u{ef00}</package>";
+        let mut plain = 0;
+        for at in 0..sample.len() {
+            for byte in b"<>&;\"'=/!?[]-x1# :\n\0\x7f\xc3\xef\xbf".iter().copied() {
+                let mut bytes = sample.as_bytes().to_vec();
+                bytes[at] = byte;
+                let Scan::Whole(size) = scan(&bytes, &["rpm"], None).0 else { continue };
+                let list = [b"<list>", &bytes[..size], b"</list>"].concat();
+                let mut document = Document::new("f", list.as_slice());
+                document.root("list").unwrap();
+                let shown = String::from_utf8_lossy(&bytes).into_owned();
+                assert!(matches!(document.next(), Ok(Token::Start(_))), "{shown}");
+                document.keep(&["rpm"]).unwrap_or_else(|error| panic!("{shown}: {error}"));
+                document.skip().unwrap_or_else(|error| panic!("{shown}: {error}"));
+                assert_eq!(document.kept(), &bytes[..size], "{shown}");
+                assert!(matches!(document.next(), Ok(Token::End)), "{shown}");
+                document.finish().unwrap();
+                plain += 1;
+            }
+        }
+        assert!(plain > 300, "{plain}");
     }
 }
