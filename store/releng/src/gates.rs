@@ -3,7 +3,7 @@
 //! A gate judges one tree, and the tree that it would replace where there is one. It writes
 //! nothing, answers with findings that name rule, path and remedy, and is the same whether
 //! `check` asks or `promote`. Each file below is one gate or a pair that share their reading; what
-//! a gate can find is its table of [`Rule`]s.
+//! a gate can find is its table of `Rule`s.
 //!
 //! A gate's cost follows what is new: digests of objects are computed once for ever, and a repo
 //! that was found whole is not read again (`verdicts`). Memory holds one repo's names at a time,
@@ -406,7 +406,7 @@ pub fn required(site: &Site, environment: crate::config::Environment) -> Option<
 /// Runs gates on a subject, in the order of their names.
 ///
 /// # Errors
-/// As [`Gate::judge`]; a name that is no gate's.
+/// Trees or contents that cannot be read, the operator who wants to stop, and a name that is no gate's.
 pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Vec<GateReport>> {
     check_names(subject.site, names)?;
     let mut reports = Vec::new();

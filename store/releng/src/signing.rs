@@ -7,8 +7,8 @@
 //! and whatever goes wrong here is an error before anything has happened (exit code 12).
 //!
 //! Commands run one after the other: a token or an agent that asks for a PIN does not gain from
-//! being asked twice at once. They run on copies in a private directory ([`scratch`]) which is
-//! gone afterwards, as [`crate::program`] runs programs.
+//! being asked twice at once. They run on copies in a private directory (`scratch`) which is
+//! gone afterwards, as `program` runs programs.
 
 use std::io;
 use std::path::PathBuf;
