@@ -406,7 +406,8 @@ pub fn required(site: &Site, environment: crate::config::Environment) -> Option<
 /// Runs gates on a subject, in the order of their names.
 ///
 /// # Errors
-/// Trees or contents that cannot be read, the operator who wants to stop, and a name that is no gate's.
+/// Trees or contents that cannot be read, the operator who wants to stop, and a name that is no
+/// gate's.
 pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Vec<GateReport>> {
     check_names(subject.site, names)?;
     let mut reports = Vec::new();
