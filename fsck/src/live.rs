@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cairn_store::fs::{Dir, Kind, Stat};
+use cairn_store::fs::{Dir, Kind, Stat, is_silly_rename};
 use cairn_store::id::SnapshotId;
 use cairn_store::log::Log;
 use cairn_store::mount::Mount;
@@ -147,7 +147,8 @@ impl Walk<'_, '_> {
         let Ok(tree) = self.check.nodes(&want.tree) else { return Ok(drift) };
         let mut names = dir.names()?;
         names.sort_unstable();
-        for name in names.iter().filter(|name| tree.get(name).is_none()) {
+        let unknown = |name: &[u8]| tree.get(name).is_none() && !is_silly_rename(name);
+        for name in names.iter().filter(|name| unknown(name)) {
             drift.push(format!("{}: it is not in the snapshot", path.join(name)));
         }
         let unit = format!("tree {} {} {} {path}", self.shown.view.name, self.ino, want.tree);

@@ -178,6 +178,13 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
+
+    /// Returns whether a directory could not be removed because something is in it: on NFS and
+    /// FUSE that is what remains of a file which somebody still has open.
+    pub fn is_not_empty(&self) -> bool {
+        matches!(self, Error::Io { source, .. }
+            if source.kind() == io::ErrorKind::DirectoryNotEmpty)
+    }
 }
 
 /// Shows a name in a message.

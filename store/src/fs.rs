@@ -136,6 +136,15 @@ fn io_error(op: &'static str, path: PathBuf, errno: Errno) -> Error {
 const DIR_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
+/// Returns whether a name is that of a removed file which somebody still has open, as NFS clients
+/// and FUSE give it. It goes by itself, with the last who reads it.
+pub fn is_silly_rename(name: &[u8]) -> bool {
+    [b".nfs".as_slice(), b".fuse_hidden"].iter().any(|prefix| {
+        let number = name.strip_prefix(*prefix);
+        number.is_some_and(|n| n.len() >= 16 && n.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
 impl Dir {
     /// Opens a directory by its path; symbolic links in the path are followed.
     pub fn open(path: &Path) -> Result<Self> {

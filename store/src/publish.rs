@@ -240,6 +240,11 @@ impl Store {
             Err(Error::MissingObject { .. }) if home => {
                 self.prepare(draft, view, goal, Objects::Anywhere, never_link, observer)
             }
+            // Somebody still reads what goes from the standby. It is left to them, and a later
+            // command removes it.
+            Err(error) if error.is_not_empty() => {
+                self.prepare(draft, view, goal, pool, never_link, observer)
+            }
             result => result,
         };
         if result.is_err() {
@@ -360,10 +365,7 @@ impl Store {
                 Some(name) if drifted => {
                     inspect::set_aside(state.mount.pool(), view, dir, &name)?;
                 }
-                Some(name) => {
-                    dir.remove_if_there(&link_name(&name))?;
-                    dir.remove_all(&name)?;
-                }
+                Some(name) => drop(place::remove_tree(dir, &name)?),
                 None => {}
             }
         }
@@ -376,9 +378,7 @@ impl Store {
             let Some(number) = name.strip_prefix(b"t") else { continue };
             let is_tree = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
             if is_tree && state.records.get(dir.stat(&name)?.ino).is_none() {
-                dir.remove_if_there(&link_name(&name))?;
-                dir.remove_all(&name)?;
-                removed += 1;
+                removed += usize::from(place::remove_tree(dir, &name)?);
             }
         }
         Ok(removed)

@@ -1,7 +1,7 @@
 //! Swaps under readers, on full disks, onto occupied paths, and what they leave behind.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -191,6 +191,36 @@ fn a_tree_whose_time_is_over_becomes_the_standby_and_only_two_remain() {
         }
         world.cairn(["fsck", "--full"]).ok();
     }
+}
+
+/// NFS and FUSE keep the directory of a removed file that somebody has open.
+#[test]
+fn a_standby_that_somebody_still_reads_is_left_to_them() {
+    let Some(fs) = available(Loop::new(FsKind::Bindfs, SIZE)) else { return };
+    let (world, _rest) = production_on(&fs);
+    world.configure("mounts.production", "keep_trees = \"0s\"");
+    let first = world.first();
+    let extra = "BaseOS/x86_64/os/EXTRA";
+    fs::create_dir(first.dir.join("compose").join(extra)).unwrap();
+    fs::write(first.dir.join("compose").join(extra).join("note"), "read for long").unwrap();
+    world.cairn(["init"]).ok();
+    publish(&world, &first);
+    let mut reader = File::open(world.production(PRODUCTION).join(extra).join("note")).unwrap();
+    let second = update(&world);
+
+    let view = promote(&world, &variant(&second, "Rocky-9.7-20251120.0"));
+    assert_eq!(view["source"], "new", "{view}");
+    assert_eq!(trees(&world), 3, "what is read, what was live, and what is");
+    treecmp::assert_equal(&real(&world.staging(STAGING)), &real(&world.production(PRODUCTION)));
+    world.cairn(["fsck", "--quick"]).ok();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "read for long");
+
+    drop(reader);
+    promote(&world, &variant(&second, "Rocky-9.7-20251121.0"));
+    assert_eq!(trees(&world), 2, "nobody reads it any more");
+    world.cairn(["fsck", "--full"]).ok();
 }
 
 #[test]

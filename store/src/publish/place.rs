@@ -15,12 +15,25 @@ pub(super) fn view_dir(view: &ViewSpec) -> Vec<u8> {
 /// Returns the name of the tree with this inode among those that are not live.
 pub(super) fn tree_dir(dir: &Dir, ino: u64) -> Result<Option<Vec<u8>>> {
     for name in dir.names()? {
-        let stat = dir.stat(&name)?;
+        // A removed file that somebody has open lasts under a name of the mount's own, here and
+        // there for a moment only.
+        let Some(stat) = dir.try_stat(&name)? else { continue };
         if stat.kind == Kind::Dir && stat.ino == ino {
             return Ok(Some(name.into()));
         }
     }
     Ok(None)
+}
+
+/// Removes a tree that is nobody's, with its link. Returns whether all of it is gone: what somebody
+/// still has open keeps its directory on NFS and FUSE, and the next command comes back for it.
+pub(super) fn remove_tree(dir: &Dir, name: &[u8]) -> Result<bool> {
+    dir.remove_if_there(&link_name(name))?;
+    match dir.remove_all(name) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_not_empty() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn lost(dir: &Dir) -> Error {
