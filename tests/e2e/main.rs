@@ -8,6 +8,7 @@ mod crashes;
 mod diff;
 mod filesystems;
 mod fsck;
+mod gates;
 mod gc;
 mod lists;
 mod main_job;

@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use model::{
-    Category, Channel, ComposeSection, Defaults, ErrataSection, Gate, Hook, KeepRule, KeepSection,
-    ListFile, ListKind, ListRoot, Mount, ReleaseSection, RepodataSection, Repos, SigCompose,
-    SignBy, SignSection, StoreSection, TorrentSection,
+    Category, Channel, ComposeSection, Defaults, ErrataSection, Gate, GateSettings, Hook, KeepRule,
+    KeepSection, ListFile, ListKind, ListRoot, Mount, ReleaseSection, RepodataSection, Repos,
+    SigCompose, SignBy, SignSection, StoreSection, TorrentSection,
 };
 pub use sections::BUILT_IN_GATES;
 pub(crate) use sections::is_component;
@@ -73,6 +73,8 @@ pub struct Config {
     pub releases: BTreeMap<u32, ReleaseSection>,
     /// `[gate.NAME]`.
     pub gates: BTreeMap<String, Gate>,
+    /// `[gate.NAME]` of gates that are built in.
+    pub gate_settings: GateSettings,
     /// `[hook.NAME]`.
     pub hooks: BTreeMap<String, Hook>,
     shown: Vec<(Option<usize>, Shown)>,
@@ -211,6 +213,7 @@ impl Config {
             lists: sections.lists,
             releases: sections.releases,
             gates: sections.gates,
+            gate_settings: sections.gate_settings,
             hooks: sections.hooks,
             shown: Vec::new(),
         }

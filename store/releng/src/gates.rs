@@ -29,6 +29,7 @@ use crate::report::Mode;
 use crate::site::Site;
 
 mod files;
+mod headers;
 mod packages;
 mod repo;
 mod repodata;
@@ -136,7 +137,7 @@ pub struct GateReport {
     pub gate: String,
     /// The answer.
     pub verdict: Verdict,
-    /// Why it was not judged.
+    /// Why it was not judged, or what of it was not.
     pub reason: Option<String>,
     /// How many findings make it fail.
     pub failures: u64,
@@ -290,6 +291,8 @@ pub(crate) struct Findings {
     counts: BTreeMap<&'static str, u64>,
     failures: u64,
     warnings: u64,
+    /// What was not judged, and why.
+    note: Option<String>,
 }
 
 impl Findings {
@@ -352,7 +355,7 @@ impl Findings {
         GateReport {
             gate: self.gate.to_owned(),
             verdict,
-            reason: None,
+            reason: self.note,
             failures: self.failures,
             warnings: self.warnings,
             omitted: (self.failures + self.warnings).saturating_sub(self.list.len() as u64),

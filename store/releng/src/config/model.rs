@@ -248,6 +248,14 @@ pub enum Gate {
     },
 }
 
+/// `[gate.NAME]` of gates that are built in: what they want to know beside the tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GateSettings {
+    /// `[gate.signatures] package_keys`: files of the keys that packages are signed with, from
+    /// major, version, channel; none leaves packages unjudged.
+    pub package_keys: Vec<Template>,
+}
+
 /// `[hook.NAME]`: a command that runs at certain moments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {

@@ -53,6 +53,7 @@ pub(super) struct Sections {
     pub(super) lists: Vec<ListRoot>,
     pub(super) releases: BTreeMap<u32, ReleaseSection>,
     pub(super) gates: BTreeMap<String, Gate>,
+    pub(super) gate_settings: GateSettings,
     pub(super) hooks: BTreeMap<String, Hook>,
 }
 
@@ -69,7 +70,7 @@ pub(super) fn read(root: Section<'_>) -> Sections {
     let torrent = read_torrent(root.table("torrent"));
     let lists = read_lists(root.table("lists"), mounts.contains_key("production"));
     let releases = read_releases(root.table("release"));
-    let gates = read_gates(root.table("gate"), sign.is_some());
+    let (gates, gate_settings) = read_gates(root.table("gate"), sign.is_some());
     let hooks = root.table("hook");
     let hooks = hooks.tables(|_| None).into_iter().map(|hook| (hook.name().to_owned(), hook));
     let hooks = hooks.map(|(name, hook)| (name, read_hook(hook))).collect();
@@ -88,6 +89,7 @@ pub(super) fn read(root: Section<'_>) -> Sections {
         lists,
         releases,
         gates,
+        gate_settings,
         hooks,
     }
 }
@@ -399,20 +401,26 @@ fn read_channel(channel: Section<'_>) -> Channel {
     Channel { name, aliases, version, previous, staging_suffix, compose_suffix, production, vault }
 }
 
-fn read_gates(section: Section<'_>, signed: bool) -> BTreeMap<String, Gate> {
+fn read_gates(section: Section<'_>, signed: bool) -> (BTreeMap<String, Gate>, GateSettings) {
     let built_in = section.built_in_keys();
     let mut sections = section.tables(|name| built_in.iter().copied().find(|key| *key == name));
     sections.extend(section.built_in_tables());
-    let mut gates = BTreeMap::new();
+    let (mut gates, mut settings) = (BTreeMap::new(), GateSettings::default());
     for gate in sections {
         let name = gate.name().to_owned();
         let read = match Environment::parse(&name) {
             Ok(environment) => Some(read_requirement(gate, environment, signed)),
+            Err(_) if name == "signatures" && !gate.has("command") => {
+                let key_file = |text: &str| absolute_template(text, IN_KEY);
+                settings.package_keys = gate.get("package_keys", some(text(key_file)));
+                gate.finish();
+                None
+            }
             Err(_) => read_command_gate(gate),
         };
         gates.extend(read.map(|gate| (name, gate)));
     }
-    gates
+    (gates, settings)
 }
 
 fn read_requirement(gate: Section<'_>, environment: Environment, signed: bool) -> Gate {

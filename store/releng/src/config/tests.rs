@@ -383,6 +383,14 @@ const ADDED: &[(&str, &str)] = &[
     ),
     ("[gate.x]", "7:7: missing key \"command\" in [gate.x]"),
     (
+        "[gate.signatures]\npackage_keys = [\"key\"]",
+        "8:17: package_keys: \"key\" is not an absolute path; write it from the root: \"/…\"",
+    ),
+    (
+        "[gate.signatures]\nkeys = [\"/k\"]",
+        "7:7: missing key \"package_keys\" in [gate.signatures]",
+    ),
+    (
         "[gate.treeinfo]\ncommand = [\"x\"]",
         "7:7: gate \"treeinfo\" is built in; give the command a name of its own",
     ),

@@ -2,7 +2,7 @@
 //!
 //! Every repo's `repomd.xml` has beside it a detached signature by a configured key. The signature
 //! covers all other metadata by its checksums; headers of packages carry signatures of their own,
-//! which this gate will judge too ([`Signatures::judge`] is where).
+//! which are judged where the configuration names their keys (`headers`).
 
 use cairn_store::id::ObjectId;
 use cairn_store::path::RelPath;
@@ -10,7 +10,7 @@ use cairn_store::tree::{Entry, Nodes};
 use rayon::prelude::*;
 
 use super::verdicts::Verdicts;
-use super::{Findings, Gate, Outcome, Rule, Subject, read_small};
+use super::{Findings, Gate, Outcome, Rule, Subject, headers, read_small};
 use crate::audit::repos::{REPODATA, REPOMD, Repo};
 use crate::error::Result;
 use crate::report::Mode;
@@ -24,11 +24,14 @@ const SIGNATURE: &[u8] = b"repomd.xml.asc";
 /// The largest file that is read, in bytes: more than any `repomd.xml` may have.
 const MAX_SIZE: u64 = 4 << 20;
 
+/// What the gate says of packages where it does not look at them.
+const UNJUDGED: &str = "packages are not judged: gate.signatures.package_keys names no key";
+
 const SIGN: &str = "sign the repo's repomd.xml with the release's key";
 
 static MISSING: Rule = Rule::failure("signature-missing", SIGN);
 static BAD: Rule = Rule::failure("signature-bad", SIGN);
-static CONTENT: Rule = Rule::failure(
+pub(super) static CONTENT: Rule = Rule::failure(
     "signature-content",
     "run cairn fsck --full; cairn ingest --reread of a compose that has it puts it back",
 );
@@ -42,13 +45,21 @@ impl Gate for Signatures {
     }
 
     fn rules(&self) -> &'static [&'static Rule] {
-        static RULES: &[&Rule] = &[&MISSING, &BAD, &CONTENT];
+        static RULES: &[&Rule] = &[
+            &MISSING,
+            &BAD,
+            &CONTENT,
+            &headers::UNSIGNED,
+            &headers::FOREIGN,
+            &headers::BROKEN,
+            &headers::UNREADABLE,
+        ];
         RULES
     }
 
     fn judge(&self, subject: &Subject<'_>) -> Result<Outcome> {
         let config = &subject.site.config;
-        if config.sign.is_none() {
+        if config.sign.is_none() && config.gate_settings.package_keys.is_empty() {
             return Ok(Outcome::Skipped("nothing is signed: there is no [sign]".to_owned()));
         }
         let Some(release) = &subject.release else {
@@ -59,8 +70,16 @@ impl Gate for Signatures {
             Some(version) => Verifier::for_version(config, release, version)?,
             None => Verifier::for_release(config, release)?,
         };
-        let verifier = verifier.expect("there is a [sign], and it names keys");
-        Ok(Outcome::Judged(repomds(subject, &verifier)?))
+        let packages = headers::keys(subject)?;
+        let mut findings = match &verifier {
+            Some(verifier) => repomds(subject, verifier)?,
+            None => Findings::of(NAME),
+        };
+        match &packages {
+            Some(keys) => headers::judge(subject, keys, &mut findings)?,
+            None => findings.note = Some(UNJUDGED.to_owned()),
+        }
+        Ok(Outcome::Judged(findings))
     }
 }
 

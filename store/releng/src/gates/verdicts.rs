@@ -1,10 +1,12 @@
 //! What was found whole before, and need not be read again.
 //!
 //! Kept in the index beside the digests, under a name of its own (docs/format.md §11): the key is
-//! the hash of gate, version and tree, so another rule, another program or another byte is another
+//! the hash of gate, version and tree or object, so another rule, another program or another byte is another
 //! key. Only "nothing found" is kept. It is derived: losing it costs time.
 
-use cairn_store::id::{ObjectId, TreeId};
+use std::fmt::Display;
+
+use cairn_store::id::ObjectId;
 
 use super::Subject;
 use crate::error::Result;
@@ -25,23 +27,23 @@ impl<'a> Verdicts<'a> {
         Self { subject, prefix }
     }
 
-    fn key(&self, tree: &TreeId) -> ObjectId {
-        ObjectId::of(format!("{} {tree}", self.prefix).as_bytes())
+    fn key(&self, id: impl Display) -> ObjectId {
+        ObjectId::of(format!("{} {id}", self.prefix).as_bytes())
     }
 
-    /// Returns which of these trees are known to be whole.
-    pub(super) fn known(&self, trees: impl Iterator<Item = TreeId>) -> Result<Vec<bool>> {
+    /// Returns which of these trees or objects are known to be whole.
+    pub(super) fn known<I: Display>(&self, ids: impl Iterator<Item = I>) -> Result<Vec<bool>> {
         let known = self.subject.site.store.index().view()?.digests(NAME)?;
-        trees.map(|tree| Ok(known.get(&self.key(&tree))?.is_some())).collect()
+        ids.map(|id| Ok(known.get(&self.key(id))?.is_some())).collect()
     }
 
-    /// Remembers that these trees are whole, unless this is a dry run.
-    pub(super) fn remember(&self, trees: &[TreeId]) -> Result<()> {
+    /// Remembers that these are whole, unless this is a dry run.
+    pub(super) fn remember<I: Display>(&self, ids: &[I]) -> Result<()> {
         let index = self.subject.site.store.index();
-        if trees.is_empty() || self.subject.mode == Mode::DryRun || !index.is_writable() {
+        if ids.is_empty() || self.subject.mode == Mode::DryRun || !index.is_writable() {
             return Ok(());
         }
-        let rows: Vec<_> = trees.iter().map(|tree| (self.key(tree), vec![1])).collect();
+        let rows: Vec<_> = ids.iter().map(|id| (self.key(id), vec![1])).collect();
         Ok(index.add_digests(NAME, &rows)?)
     }
 }

@@ -14,8 +14,7 @@ pub(super) fn keyring(bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.trim_ascii().is_empty() {
         return Err("is empty".to_owned());
     }
-    // gpg's own keyring format.
-    if bytes.get(8..12) == Some(b"KBXf") {
+    if is_keybox(bytes) {
         return Ok(bytes.to_vec());
     }
     let keys = match std::str::from_utf8(bytes) {
@@ -27,6 +26,11 @@ pub(super) fn keyring(bytes: &[u8]) -> Result<Vec<u8>, String> {
         Some(5) => Err("holds a private key; export the public one".to_owned()),
         _ => Err("holds no OpenPGP public key".to_owned()),
     }
+}
+
+/// Returns whether this is gpg's own format of keyrings.
+pub(super) fn is_keybox(bytes: &[u8]) -> bool {
+    bytes.get(8..12) == Some(b"KBXf")
 }
 
 /// Returns the kind of the first OpenPGP packet (RFC 9580, 4.2).

@@ -69,6 +69,11 @@ impl Keys {
         self.gpg(&arguments);
     }
 
+    /// Makes another key that can sign.
+    pub(crate) fn another(&self, name: &str) {
+        self.generate(name, &[]);
+    }
+
     fn fingerprint(&self, name: &str) -> String {
         let listing = self.gpg(&["--with-colons", "--list-keys", &format!("{name}@example.org")]);
         let listing = String::from_utf8(listing).unwrap();

@@ -9,7 +9,7 @@ use cairn_store::fs::Dir;
 use cairn_store::id::ObjectId;
 use cairn_store::progress::Observer;
 
-use super::keyring::keyring;
+use super::keyring::{self, keyring};
 use super::scratch::{Scratch, sweep};
 use super::{SigningError, interrupted};
 use crate::Result;
@@ -140,7 +140,42 @@ impl Verifier {
         Ok(Self { path: path.to_owned(), keyring })
     }
 
-    /// Returns the file that the keys are from.
+    /// Reads the keys of several files as one set, of which any may have signed.
+    ///
+    /// # Panics
+    /// Without any file.
+    pub fn read_all(paths: &[PathBuf]) -> Result<Self> {
+        sweep();
+        let mut all: Option<Self> = None;
+        for path in paths {
+            let one = Self::read(path)?;
+            match &mut all {
+                None => all = Some(one),
+                Some(all) => all.add(one)?,
+            }
+        }
+        Ok(all.expect("there is a file of keys"))
+    }
+
+    fn add(&mut self, other: Self) -> Result<()> {
+        // gpg's own format cannot be laid end to end, as packets can.
+        for one in [&*self, &other] {
+            if keyring::is_keybox(&one.keyring) {
+                return Err(SigningError::Keys {
+                    path: one.path.clone(),
+                    reason: "is a keybox, and there are other files of keys; export its keys \
+                             with gpg --export"
+                        .to_owned(),
+                    source: None,
+                }
+                .into());
+            }
+        }
+        self.keyring.extend_from_slice(&other.keyring);
+        Ok(())
+    }
+
+    /// Returns the file that the keys are from; of several, the first.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -164,6 +199,37 @@ impl Verifier {
         if let Some(reason) = shape(signature) {
             return Ok(Verdict::NotASignature { reason });
         }
+        self.ask(name, bytes, signature, observer)
+    }
+
+    /// Judges a signature that is an OpenPGP packet and not armoured, as in packages.
+    pub fn verify_packet(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        packet: &[u8],
+        observer: &dyn Observer,
+    ) -> Result<Verdict> {
+        // Every packet begins with this bit; without it gpgv would look for armour.
+        let reason = match packet.first() {
+            Some(first) if first & 0x80 != 0 => None,
+            Some(_) | None => Some("it is no OpenPGP packet".to_owned()),
+        };
+        let too_large = (packet.len() > MAX_SIGNATURE)
+            .then(|| format!("it is larger than {MAX_SIGNATURE} bytes"));
+        match reason.or(too_large) {
+            Some(reason) => Ok(Verdict::NotASignature { reason }),
+            None => self.ask(name, bytes, packet, observer),
+        }
+    }
+
+    fn ask(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        signature: &[u8],
+        observer: &dyn Observer,
+    ) -> Result<Verdict> {
         let place = |source| SigningError::Scratch { name: name.to_owned(), source };
         let scratch = Scratch::new().map_err(place)?;
         scratch.write("keyring", &self.keyring).map_err(place)?;

@@ -5,6 +5,7 @@
 //! are bounded before memory is taken, and each access is checked against the section.
 
 mod package;
+mod signature;
 
 use std::ffi::CStr;
 use std::io::Read;
