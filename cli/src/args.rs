@@ -391,6 +391,8 @@ pub enum Format {
     Json,
     /// For a ticket.
     Markdown,
+    /// One page for a browser, which needs nothing beside it.
+    Html,
 }
 
 #[derive(Debug, Args)]
@@ -405,6 +407,7 @@ Examples:
   cairn diff production/9.7 staging/9.7-RC2 --by packages
   cairn diff production/9.7 staging/9.7-RC2 --by all --name 'kernel*' --arch x86_64
   cairn diff production/9.7 staging/9.7-RC2 --format markdown -o ticket.md
+  cairn diff production/9.7 staging/9.7-RC2 --format html -o review.html
   cairn diff production/9.7~1 production/9.7 --exit-code")]
 pub struct DiffArgs {
     /// The old side.
@@ -413,7 +416,7 @@ pub struct DiffArgs {
     /// The new side.
     #[arg(value_name = "B")]
     pub new: String,
-    /// What to compare [default: files; all for markdown].
+    /// What to compare [default: files; all for markdown and html].
     #[arg(long, value_enum)]
     pub by: Option<By>,
     /// Only repos whose path matches; may be given again.

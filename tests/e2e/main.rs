@@ -10,6 +10,7 @@ mod filesystems;
 mod fsck;
 mod gates;
 mod gc;
+mod html;
 mod lists;
 mod main_job;
 mod output;

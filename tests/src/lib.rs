@@ -6,6 +6,7 @@
 //! * [`treecmp`]: whether two directories are equal, and where they are not.
 //! * [`readers`]: a thread that reads a published tree and notices gaps and mixtures.
 //! * [`clients`]: rpm, dnf, rsync, createrepo_c, and an HTTP server for them.
+//! * [`browser`]: Chromium without a screen, for pages.
 //! * [`Keys`]: a gpg home with signing keys, and scripts that sign.
 //! * [`metadata`]: what repodata on disk says, and whether it is true.
 //! * [`hostile`]: names, links and files that a compose should not have.
@@ -14,6 +15,7 @@
 //! past the test harness's capture, and the test goes on without. Set `CAIRN_TESTS=strict` to
 //! make it a failure instead.
 
+pub mod browser;
 pub mod clients;
 pub mod filesystem;
 pub mod hostile;

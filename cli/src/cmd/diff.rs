@@ -1,8 +1,9 @@
-//! `cairn diff`: one comparison, in three forms.
+//! `cairn diff`: one comparison, in four forms.
 //!
-//! [`page`] says once what a report shows, section by section; [`text`] and
-//! [`markdown`] only say how. JSON is the audit itself.
+//! [`page`] says once what a report shows, section by section; [`text`], [`markdown`] and
+//! [`html`] only say how. JSON is the audit itself.
 
+mod html;
 mod markdown;
 mod page;
 mod text;
@@ -11,9 +12,11 @@ use std::path::Path;
 
 use cairn_releng::Site;
 use cairn_releng::audit::{self, Audit, Broken, Filter, Level, Options};
+use cairn_store::diff::Changed;
 use cairn_store::fs::{Dir, Kind};
 use cairn_store::id::SnapshotId;
 use cairn_store::path::display;
+use cairn_store::refs::{RefName, Rev};
 use serde::Serialize;
 
 use super::{Context, Exit};
@@ -25,6 +28,8 @@ pub use text::package_lines;
 
 /// The exit code for differences, when it was asked for.
 const DIFFERENT: u8 = 3;
+/// How many publications of a ref a page shows.
+const PUBLICATIONS: usize = 40;
 /// The permission bits of a report that was not there.
 const MODE: u32 = 0o644;
 
@@ -56,6 +61,31 @@ struct Review {
     /// The filter as it was typed; nothing if there is none.
     filter: Option<String>,
     audit: Audit,
+    /// What the refs named before, for the page only.
+    histories: Vec<History>,
+}
+
+/// What a ref named, oldest first.
+struct History {
+    name: String,
+    publications: Vec<Publication>,
+}
+
+/// An operation that moved a ref.
+struct Publication {
+    number: u64,
+    time: jiff::Timestamp,
+    user: String,
+    verb: String,
+    reason: Option<String>,
+    /// How large it is; nothing where it was removed or collected.
+    bytes: Option<u64>,
+    /// What differs from the one before; nothing where one of the two is not there any more.
+    changed: Option<Changed>,
+    /// Whether nothing was there before.
+    is_first: bool,
+    /// Whether it is one of the two sides.
+    mark: Option<&'static str>,
 }
 
 /// Compares two snapshots.
@@ -63,7 +93,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
     let output = context.output;
     let format = match (output.json, args.format) {
         (true, Format::Text) => Format::Json,
-        (true, Format::Markdown) => {
+        (true, Format::Markdown | Format::Html) => {
             return Err(Failure::usage(
                 "--json and --format name two forms",
                 "leave one of them out",
@@ -84,6 +114,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
             output::document("diff", &document)?
         }
         Format::Markdown => markdown::render(&review, output.verbose > 0),
+        Format::Html => html::render(&review, output.verbose > 0),
     };
     match (&args.file, format) {
         (Some(file), _) => {
@@ -93,7 +124,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
         }
         // A document is data, which --quiet does not silence.
         (None, Format::Json) => output.write(report.as_bytes())?,
-        (None, Format::Text | Format::Markdown) => output.text(&report)?,
+        (None, Format::Text | Format::Markdown | Format::Html) => output.text(&report)?,
     }
     Ok(if different && args.exit_code { DIFFERENT } else { 0 })
 }
@@ -101,7 +132,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
 fn compare(site: &Site, args: &DiffArgs, format: Format) -> Result<Review, Failure> {
     let by = args.by.unwrap_or(match format {
         Format::Text | Format::Json => By::Files,
-        Format::Markdown => By::All,
+        Format::Markdown | Format::Html => By::All,
     });
     let level = match by {
         By::Files => Level::Files,
@@ -128,7 +159,62 @@ fn compare(site: &Site, args: &DiffArgs, format: Format) -> Result<Review, Failu
         typed.iter().flat_map(|(flag, list)| list.iter().map(move |v| format!("{flag} {v}")));
     let typed: Vec<_> = typed.collect();
     let filter = Some(typed.join(" ")).filter(|typed| !typed.is_empty());
-    Ok(Review { old, new, by, filter, audit })
+    let mut review = Review { old, new, by, filter, audit, histories: Vec::new() };
+    if format == Format::Html {
+        review.histories = histories(site, &review)?;
+    }
+    Ok(review)
+}
+
+/// Returns the histories of the refs that were typed, the newer side's first.
+fn histories(site: &Site, review: &Review) -> Result<Vec<History>, Failure> {
+    let mut names: Vec<RefName> = Vec::new();
+    for side in [&review.new, &review.old] {
+        match Rev::parse(&side.rev)? {
+            Rev::Ref(name) | Rev::Before(name, _) | Rev::At(name, _) if !names.contains(&name) => {
+                names.push(name);
+            }
+            Rev::Ref(_) | Rev::Before(..) | Rev::At(..) | Rev::Snapshot(_) | Rev::Prefix(_) => {}
+        }
+    }
+    names.iter().map(|name| history(site, review, name)).collect()
+}
+
+fn history(site: &Site, review: &Review, name: &RefName) -> Result<History, Failure> {
+    let moves = site.store.index().view()?.history(name)?;
+    let mut publications = Vec::new();
+    for (number, snapshot) in moves.into_iter().take(PUBLICATIONS) {
+        let operation = site.store.operation(number)?;
+        let old = operation.edits.iter().find(|edit| edit.name == *name).and_then(|edit| edit.old);
+        let root = |id: Option<SnapshotId>| -> Result<_, Failure> {
+            let Some(id) = id else { return Ok(None) };
+            Ok(site.store.try_snapshot(&id)?.map(|snapshot| snapshot.root()))
+        };
+        let (before, after) = (root(old)?, root(snapshot)?);
+        let known = old.is_some() == before.is_some() && snapshot.is_some() == after.is_some();
+        let changed = match known {
+            true => Some(Changed::between(&site.store, before.as_ref(), after.as_ref())?),
+            false => None,
+        };
+        let mark = match snapshot {
+            Some(id) if id == review.new.id => Some("after"),
+            Some(id) if id == review.old.id => Some("before"),
+            _ => None,
+        };
+        publications.push(Publication {
+            number,
+            time: operation.time,
+            user: operation.user,
+            verb: operation.verb,
+            reason: operation.reason,
+            bytes: after.map(|root| root.bytes),
+            changed,
+            is_first: old.is_none(),
+            mark,
+        });
+    }
+    publications.reverse();
+    Ok(History { name: name.to_string(), publications })
 }
 
 fn name(by: By) -> &'static str {
