@@ -154,6 +154,8 @@ pub enum Command {
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Run a script of the old procedure, as it is printed there.
+    Toolkit(ToolkitArgs),
     /// Run the whole procedure on a small real release.
     Demo(DemoArgs),
     /// Print completions for a shell.
@@ -635,6 +637,31 @@ pub struct RepodataBuildArgs {
     /// How long metadata files that are replaced stay, for clients with the old repomd.xml.
     #[arg(long, value_name = "DUR", default_value = "0s")]
     pub keep_old: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The release is RLVER (9) and RLREL (stable, beta, lookahead, lh), from the environment or as words of
+the line; without RLVER nothing happens. The commands that the line becomes are printed on stderr,
+then run one after the other; the first that does not succeed ends it, with its exit code.
+
+Examples:
+  RLVER=9 cairn toolkit sync-to-staging.sh Rocky
+  cairn toolkit --print RLVER=9 sync-to-prod.delete.sh
+  cairn toolkit RLVER=8 sync-to-staging.sh gluster9 storage
+  cairn toolkit --install /root/toolkit/sync     then, there: RLVER=9 bash sync-to-prod.sh")]
+pub struct ToolkitArgs {
+    /// The script, its arguments, and RLVER=N and RLREL=CHANNEL.
+    #[arg(value_name = "SCRIPT", required_unless_present = "install")]
+    pub words: Vec<String>,
+    /// Print the commands on stdout and run none.
+    #[arg(long)]
+    pub print: bool,
+    /// Write a shim for every script's name to DIR, which serves the printed lines word for word.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "print", "reason"])]
+    pub install: Option<PathBuf>,
+    #[command(flatten)]
+    pub reason: Reason,
 }
 
 #[derive(Debug, Args)]

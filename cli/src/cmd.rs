@@ -14,6 +14,7 @@ mod repodata;
 mod report;
 mod shell;
 mod status;
+mod toolkit;
 
 use cairn_releng::Site;
 use cairn_releng::config::{Config, parse_duration};
@@ -100,6 +101,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Du(args) => gc::du(&context, args),
         Command::Repodata(command) => repodata::run(&context, command),
         Command::Config(command) => config::run(&context, command),
+        Command::Toolkit(args) => toolkit::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
         Command::Completion(args) => shell::completion(&context, args),
         Command::Man(args) => shell::man(&context, args),

@@ -48,6 +48,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..Self::new(USAGE, "usage", message.into()) }
     }
 
+    /// Makes the error of a file beside the store.
+    pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..Self::new(1, "io", message.into()) }
+    }
+
     /// Makes an error that is our own fault.
     pub fn bug(message: impl Into<String>) -> Self {
         Self::new(BUG, "bug", message.into())

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -18,6 +19,8 @@ pub struct Output {
     /// How much more to say.
     pub verbose: u8,
     color: bool,
+    /// Takes what would go to stdout, for a command that runs others and reports them as one.
+    caught: Option<Arc<Mutex<Vec<u8>>>>,
 }
 
 impl Output {
@@ -28,12 +31,24 @@ impl Output {
             Color::Never => false,
             Color::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
-        Self { json: global.json, quiet: global.quiet, verbose: global.verbose, color }
+        let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
+        Self { json, quiet, verbose, color, caught: None }
     }
 
     /// Prints documents, for a command line that could not be read.
     pub fn of_documents() -> Self {
-        Self { json: true, quiet: false, verbose: 0, color: false }
+        Self { json: true, quiet: false, verbose: 0, color: false, caught: None }
+    }
+
+    /// Returns an output of the same kind that keeps what it is given, until it is taken.
+    pub fn catching(&self) -> Self {
+        Self { caught: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// Takes what a catching output has been given.
+    pub fn take(&self) -> Vec<u8> {
+        let Some(caught) = &self.caught else { return Vec::new() };
+        std::mem::take(&mut *caught.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Prints a JSON document with its schema as the first key.
@@ -51,6 +66,10 @@ impl Output {
 
     /// Prints bytes on stdout, whatever `--quiet` says.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(caught) = &self.caught {
+            caught.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            return Ok(());
+        }
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
         stdout.flush()

@@ -19,6 +19,7 @@ mod repodata;
 mod repodata_build;
 mod signing;
 mod swaps;
+mod toolkit;
 
 use cairn_testkit::World;
 

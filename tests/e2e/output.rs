@@ -280,6 +280,7 @@ fn completions_manual_pages_and_help_cover_every_command() {
         "diff",
         "fsck",
         "config",
+        "toolkit",
         "demo",
         "completion",
         "man",

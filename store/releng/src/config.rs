@@ -28,11 +28,11 @@ pub use model::{
 };
 pub use sections::BUILT_IN_GATES;
 pub(crate) use sections::is_component;
-pub(crate) use value::plain_number;
 pub use value::{
     Checksum, Compression, Environment, HookEvent, LinkMode, Owner, Percent, SignMode, SwapMode,
     Template, TemplateError, TorrentFormat, ValueError, Version, format_duration, parse_duration,
 };
+pub(crate) use value::{nearest, plain_number};
 
 use read::{Reader, Section, Shown, bare};
 

@@ -18,6 +18,7 @@ pub mod repos;
 pub mod sample;
 pub mod signing;
 pub mod site;
+pub mod toolkit;
 pub mod verbs;
 
 pub use error::{Error, Result};

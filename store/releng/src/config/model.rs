@@ -176,6 +176,9 @@ pub struct ReleaseSection {
     pub iso_types: Vec<String>,
     /// Directories of images that are collected.
     pub image_types: Vec<String>,
+    /// Whether every build of a point release stays in staging, so that the script that makes
+    /// staging exactly the compose is refused; default for release 8.
+    pub accumulate: bool,
     /// Its repos.
     pub repos: Repos,
     /// Links beside the repos: link name to target.

@@ -351,6 +351,7 @@ fn read_release(release: Section<'_>, major: u32, written: bool) -> ReleaseSecti
         composes: release.get("composes", some(text(name))),
         iso_types: release.get("iso_types", list(text(name))),
         image_types: release.get("image_types", list(text(name))),
+        accumulate: release.get("accumulate", boolean),
         links: release.get("links", map(name, text(relative))),
         sigs: BTreeMap::new(),
         repos: read_repos(release.table("repos")),
