@@ -71,6 +71,11 @@ fn a_clean_release_passes_every_gate_and_says_so() {
         ("no-downgrade", "skipped"),
         ("no-loss", "skipped"),
         ("treeinfo", "passed"),
+        ("no-rebuild", "skipped"),
+        ("advisories-kept", "skipped"),
+        ("streams-kept", "skipped"),
+        ("comps-kept", "skipped"),
+        ("deletions", "skipped"),
     ];
     assert_eq!(verdicts(&checked["gates"]), pairs(&all));
     let out = world.cairn(["check", "staging/9.7-RC2", "treeinfo", "repodata"]).ok().out();
@@ -270,7 +275,7 @@ fn a_gate_is_skipped_for_a_reason_which_the_log_keeps() {
         (
             &["--skip-gate", "repodat", "-m", "why"],
             "unknown gate \"repodat\"; known: repodata, files-exist, signatures, no-downgrade, \
-             no-loss, treeinfo",
+             no-loss, treeinfo, no-rebuild, advisories-kept, streams-kept, comps-kept, deletions",
         ),
     ] {
         let run = skip(more).exits(2);

@@ -20,16 +20,18 @@ use cairn_store::tree::{DirEntry, Draft, FileEntry};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::audit::PackagesDiff;
-use crate::config::{BUILT_IN_GATES, Gate as Configured, Version};
+use crate::audit::{Audit, PackagesDiff};
+use crate::config::{BUILT_IN_GATES, Gate as Configured, Percent, Version};
 use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::names::ReleaseView;
 use crate::report::Mode;
 use crate::site::Site;
 
+mod deletions;
 mod files;
 mod headers;
+mod kept;
 mod packages;
 mod repo;
 mod repodata;
@@ -41,6 +43,7 @@ mod tests;
 mod treeinfo;
 mod verdicts;
 
+pub(crate) use deletions::deletions;
 use survey::Survey;
 
 /// How many findings of one rule a gate keeps; the others are counted.
@@ -214,6 +217,8 @@ pub struct Subject<'a> {
     pub version: Option<Version>,
     /// The mount that the tree is for, where that is known.
     pub mount: Option<String>,
+    /// The share of the tree before that may go, if there is a limit.
+    pub max_deletes: Option<Percent>,
     /// Whether what is learned may be remembered.
     pub mode: Mode,
     /// Who watches.
@@ -227,6 +232,7 @@ pub struct Subject<'a> {
 pub struct Shared {
     survey: OnceLock<Survey>,
     packages: OnceLock<PackagesDiff>,
+    metadata: OnceLock<Audit>,
 }
 
 impl Subject<'_> {
@@ -281,6 +287,11 @@ const GATES: &[&dyn Gate] = &[
     &treeinfo::Treeinfo,
     &packages::NoDowngrade,
     &packages::NoLoss,
+    &packages::NoRebuild,
+    &kept::AdvisoriesKept,
+    &kept::StreamsKept,
+    &kept::CompsKept,
+    &deletions::Deletions,
 ];
 
 /// Findings while they are collected: bounded, whatever is found.

@@ -97,6 +97,11 @@ pub(crate) fn repo_at(nodes: &dyn Nodes, dir: &DirEntry) -> Result<Option<Repo>>
     Ok(Some(Repo { dir: *dir, repodata: *repodata, repomd }))
 }
 
+/// Returns whether a path is a file of a repo's metadata.
+pub(crate) fn in_repodata(path: &RelPath) -> bool {
+    path.split_last().is_some_and(|(dir, _)| dir.file_name() == REPODATA)
+}
+
 fn dirs<'t>(entries: Entries<'t>) -> impl Iterator<Item = (&'t [u8], &'t DirEntry)> {
     entries.iter().filter_map(|(name, entry)| Some((name, entry.as_dir()?)))
 }

@@ -13,8 +13,19 @@ use super::value::{
 };
 
 /// Gates that cairn brings along; `[gate.NAME] command` adds others.
-pub const BUILT_IN_GATES: &[&str] =
-    &["repodata", "files-exist", "signatures", "no-downgrade", "no-loss", "treeinfo"];
+pub const BUILT_IN_GATES: &[&str] = &[
+    "repodata",
+    "files-exist",
+    "signatures",
+    "no-downgrade",
+    "no-loss",
+    "treeinfo",
+    "no-rebuild",
+    "advisories-kept",
+    "streams-kept",
+    "comps-kept",
+    "deletions",
+];
 
 const GATE_TIMEOUT: Duration = Duration::from_secs(600); // a full repoclosure of a release
 const HOOK_TIMEOUT: Duration = Duration::from_secs(60);

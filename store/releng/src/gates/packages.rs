@@ -1,6 +1,7 @@
-//! `no-downgrade` and `no-loss`: what a client has stays the newest, and stays there.
+//! `no-downgrade`, `no-loss` and `no-rebuild`: what a client has stays the newest, stays there, and
+//! stays the same bytes.
 //!
-//! Both compare with the tree that would be replaced, repo by repo, and read only repos whose
+//! All compare with the tree that would be replaced, repo by repo, and read only repos whose
 //! metadata differs. A package that leaves one repo and comes into another has moved: worth a
 //! look, because not every client has both.
 
@@ -8,7 +9,7 @@ use std::collections::HashSet;
 
 use super::{Findings, Gate, Outcome, Rule, Subject};
 use crate::audit::repos::{REPODATA, REPOMD};
-use crate::audit::{self, PackagesDiff, Side};
+use crate::audit::{self, PackagesDiff, RepoFinding, Side};
 use crate::error::Result;
 
 const AGAIN: &str = "take the package from a newer compose, or skip this gate with the reason";
@@ -18,18 +19,22 @@ static DOWNGRADED: Rule = Rule::failure("downgraded", AGAIN);
 static LOST: Rule = Rule::failure("package-lost", AGAIN);
 static REPO_LOST: Rule =
     Rule::failure("repo-lost", "stage a compose that has the repo, or skip this gate");
+static REBUILT: Rule = Rule::failure(
+    "rebuilt",
+    "build it with a higher release: clients that have these bytes in a cache refuse the others",
+);
 static MOVED: Rule =
     Rule::warning("package-moved", "make sure that clients of the old repo have the new one");
-static NOT_COMPARED: Rule = Rule::failure("not-compared", SOUND);
+pub(super) static NOT_COMPARED: Rule = Rule::failure("not-compared", SOUND);
 // What is published already is no reason against what would mend it.
-static OLD_NOT_COMPARED: Rule = Rule::warning("old-not-compared", SOUND);
+pub(super) static OLD_NOT_COMPARED: Rule = Rule::warning("old-not-compared", SOUND);
 
 /// Says why a gate that compares has nothing to do.
-fn nothing_before() -> Outcome {
+pub(super) fn nothing_before() -> Outcome {
     Outcome::Skipped("there is nothing that this would replace".to_owned())
 }
 
-/// Compares once for both gates.
+/// Compares once for all gates.
 fn compared<'a>(subject: &'a Subject<'_>) -> Result<&'a PackagesDiff> {
     if let Some(known) = subject.shared.packages.get() {
         return Ok(known);
@@ -43,8 +48,8 @@ fn compared<'a>(subject: &'a Subject<'_>) -> Result<&'a PackagesDiff> {
 }
 
 /// Names the repos that could not be compared.
-fn add_faults(packages: &PackagesDiff, findings: &mut Findings) {
-    for fault in &packages.errors {
+pub(super) fn add_faults(errors: &[RepoFinding], findings: &mut Findings) {
+    for fault in errors {
         let rule = match fault.side {
             Side::Old => &OLD_NOT_COMPARED,
             Side::New => &NOT_COMPARED,
@@ -79,7 +84,7 @@ impl Gate for NoDowngrade {
             let message = format!("{}.{} goes back from {old} to {new}", row.name, row.arch);
             findings.add(&DOWNGRADED, Some(&row.repo), row.repo.clone(), message);
         }
-        add_faults(packages, &mut findings);
+        add_faults(&packages.errors, &mut findings);
         Ok(Outcome::Judged(findings))
     }
 }
@@ -123,7 +128,37 @@ impl Gate for NoLoss {
             let message = format!("{}.{} {where_to}", row.name, row.arch);
             findings.add(rule, Some(&row.repo), row.repo.clone(), message);
         }
-        add_faults(packages, &mut findings);
+        add_faults(&packages.errors, &mut findings);
+        Ok(Outcome::Judged(findings))
+    }
+}
+
+/// `no-rebuild`.
+pub(super) struct NoRebuild;
+
+impl Gate for NoRebuild {
+    fn name(&self) -> &'static str {
+        "no-rebuild"
+    }
+
+    fn rules(&self) -> &'static [&'static Rule] {
+        static RULES: &[&Rule] = &[&REBUILT, &NOT_COMPARED, &OLD_NOT_COMPARED];
+        RULES
+    }
+
+    fn judge(&self, subject: &Subject<'_>) -> Result<Outcome> {
+        if subject.before.is_none() {
+            return Ok(nothing_before());
+        }
+        let packages = compared(subject)?;
+        let mut findings = Findings::of(self.name());
+        for row in &packages.rebuilt {
+            let version = row.new.as_deref().unwrap_or_default();
+            let message =
+                format!("{}-{version}.{} has other bytes than before", row.name, row.arch);
+            findings.add(&REBUILT, Some(&row.repo), row.repo.clone(), message);
+        }
+        add_faults(&packages.errors, &mut findings);
         Ok(Outcome::Judged(findings))
     }
 }

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::sample::Places;
 
 mod faults;
+mod kept;
 mod packages;
 mod signatures;
 mod verdicts;
@@ -90,6 +91,7 @@ impl World {
             release: Some(self.site.config.release("9").unwrap()),
             version: None,
             mount: Some("production".into()),
+            max_deletes: Some(Percent::parse("10%").unwrap()),
             mode,
             observer: &Silent,
             shared: Shared::default(),
@@ -292,7 +294,7 @@ fn every_rule_has_a_test_and_every_name_a_gate() {
     let cases = faults::CASES.iter().map(|case| case.0);
     let cases = cases.chain(faults::TREE_CASES.iter().map(|case| case.0));
     let mut tested: BTreeSet<&str> = cases.flatten().copied().collect();
-    for rules in [faults::OTHERS, packages::RULES, signatures::RULES] {
+    for rules in [faults::OTHERS, packages::RULES, signatures::RULES, kept::RULES] {
         tested.extend(rules);
     }
     let known: BTreeSet<&str> = rules().map(|(_, rule, _)| rule).collect();

@@ -7,6 +7,7 @@ use cairn_store::tree::{DirEntry, Draft};
 use serde::Serialize;
 
 use super::moves::ref_name;
+use super::promote::max_deletes;
 use crate::config::{Environment, Version};
 use crate::error::Result;
 use crate::gates::{self, GateReport, Shared, Subject, Verdict};
@@ -58,9 +59,12 @@ pub fn check(
         ([], None) => gates::built_in(),
         (names, _) => names.to_vec(),
     };
-    let before = match &name {
-        Some(name) => before(site, name, &place, snapshot)?,
-        None => None,
+    let (before, max_deletes) = match &name {
+        Some(name) => (
+            before(site, name, &place, snapshot)?,
+            max_deletes(site, &target(name, &place)?.unwrap_or_else(|| name.clone()))?,
+        ),
+        None => (None, None),
     };
     let draft = Draft::new(&site.store);
     let subject = Subject {
@@ -72,6 +76,7 @@ pub fn check(
         release: place.release,
         version: place.version,
         mount: name.as_ref().map(|name| site.view(name)).transpose()?.flatten().map(|v| v.mount),
+        max_deletes,
         mode,
         observer,
         shared: Shared::default(),
@@ -129,6 +134,20 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Returns the ref that a staged one is promoted to.
+fn target(name: &RefName, place: &Place<'_>) -> Result<Option<RefName>> {
+    if place.environment != Some(Environment::Staging) {
+        return Ok(None);
+    }
+    let staged = name.as_str().strip_prefix("staging/").unwrap_or_default();
+    let production = match place.version {
+        _ if staged.starts_with("sig/") => Some(format!("production/{staged}")),
+        Some(version) => Some(format!("production/{version}")),
+        None => place.release.and_then(|release| release.production_ref().ok()),
+    };
+    production.map(ref_name).transpose()
+}
+
 /// Returns what a snapshot of a ref would replace: of a staged one what is in production, of any
 /// other what the ref named before.
 fn before(
@@ -137,17 +156,11 @@ fn before(
     place: &Place<'_>,
     snapshot: SnapshotId,
 ) -> Result<Option<(SnapshotId, DirEntry)>> {
+    if let Some(target) = target(name, place)? {
+        return site.current(&target);
+    }
     if place.environment == Some(Environment::Staging) {
-        let staged = name.as_str().strip_prefix("staging/").unwrap_or_default();
-        let production = match place.version {
-            _ if staged.starts_with("sig/") => Some(format!("production/{staged}")),
-            Some(version) => Some(format!("production/{version}")),
-            None => place.release.and_then(|release| release.production_ref().ok()),
-        };
-        return match production {
-            Some(production) => site.current(&ref_name(production)?),
-            None => Ok(None),
-        };
+        return Ok(None);
     }
     let moves = site.store.index().view()?.history(name)?;
     let before = moves

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use cairn_store::diff::{Changed, diff};
 use cairn_store::progress::Observer;
 use cairn_store::publish::Intent;
 use cairn_store::refs::RefName;
 use cairn_store::snapshot::Origin;
 use cairn_store::transform::{overlay, settle_times};
-use cairn_store::tree::{DirEntry, Draft, Entry};
+use cairn_store::tree::{DirEntry, Draft};
 
 use super::Merge;
 use super::moves::{Destination, Move, Moves, ref_name};
-use super::stage::{described, in_repodata, is_repodata, merge_name};
+use super::stage::{described, is_repodata, merge_name};
 use crate::config::{Environment, Percent};
 use crate::error::{Error, Result};
 use crate::gates::{self, Finding, GateReport, RefGates, Shared, Subject, Verdict};
@@ -116,6 +115,7 @@ pub fn promote(
                 release: Some(release),
                 version: None,
                 mount: site.view(&name)?.map(|view| view.mount),
+                max_deletes: options.allow_deletes.or(max_deletes(site, &name)?),
                 mode: options.mode,
                 observer,
                 shared: Shared::default(),
@@ -233,10 +233,16 @@ fn details(gates: &[RefGates]) -> serde_json::Value {
     serde_json::json!({ "gates": gates, "skipped_gates": skipped })
 }
 
-/// The deletion floor: a half-mounted or emptied staging must not empty production.
-///
-/// Metadata does not count: its files are named after their checksums, so every update replaces
-/// them, and a small repo would always be over the floor.
+/// Returns the share of a ref's tree that a promotion may remove, if there is a limit.
+pub(super) fn max_deletes(site: &Site, name: &RefName) -> Result<Option<Percent>> {
+    Ok(match site.view(name)? {
+        Some(view) => site.config.mounts.get(&view.mount).and_then(|mount| mount.max_deletes),
+        None => None,
+    })
+}
+
+/// The deletion floor: a half-mounted or emptied staging must not empty production. It holds
+/// whether or not the gate of this name is required.
 fn check_deletes(
     site: &Site,
     draft: &Draft<'_>,
@@ -245,33 +251,10 @@ fn check_deletes(
     new: &DirEntry,
     allowed: Option<Percent>,
 ) -> Result<()> {
-    let configured = match site.view(name)? {
-        Some(view) => site.config.mounts.get(&view.mount).and_then(|mount| mount.max_deletes),
-        None => None,
-    };
-    let Some(floor) = allowed.or(configured) else { return Ok(()) };
-    // With the metadata it is never less, and quicker to count.
-    let with_metadata = Changed::between(draft, Some(old), Some(new))?.files_removed;
-    if !floor.is_exceeded(with_metadata, old.files) {
-        return Ok(());
+    let floor = allowed.or(max_deletes(site, name)?);
+    let Some(floor) = floor else { return Ok(()) };
+    match gates::deletions(draft, floor, old, new)? {
+        None => Ok(()),
+        Some(reason) => Err(Error::Refused { name: name.to_string(), rule: "deletions", reason }),
     }
-    let mut removed = 0;
-    diff(draft, Some(old), Some(new), &mut |change| {
-        let is_file = !matches!(change.old, Some(Entry::Dir(_)));
-        if change.new.is_none() && is_file && !in_repodata(&change.path) {
-            removed += 1;
-        }
-        Ok(())
-    })?;
-    if floor.is_exceeded(removed, old.files) {
-        return Err(Error::Refused {
-            name: name.to_string(),
-            rule: "deletions",
-            reason: format!(
-                "{removed} of {} files would be deleted, more than the {floor} that are allowed",
-                old.files
-            ),
-        });
-    }
-    Ok(())
 }

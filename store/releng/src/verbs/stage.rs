@@ -14,6 +14,7 @@ use cairn_store::tree::{DirEntry, Draft};
 
 use super::Merge;
 use super::moves::{Destination, Move, Moves, ref_name};
+use crate::audit::repos::in_repodata;
 use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
 use crate::repos::{ComposeInput, Inputs, regenerate};
@@ -140,11 +141,6 @@ pub(super) fn described(
     report.times_moved.sort_unstable();
     report.times_moved.dedup();
     Ok(settled.root)
-}
-
-/// Returns whether a path is a file of a repo's metadata.
-pub(super) fn in_repodata(path: &RelPath) -> bool {
-    path.split_last().is_some_and(|(dir, _)| is_repodata(dir.file_name()))
 }
 
 /// Returns where the composes were when they were ingested: their comps files are there.

@@ -229,6 +229,11 @@ fn a_whole_release_passes() {
         ("no-downgrade", Verdict::Skipped),
         ("no-loss", Verdict::Skipped),
         ("treeinfo", Verdict::Passed),
+        ("no-rebuild", Verdict::Skipped),
+        ("advisories-kept", Verdict::Skipped),
+        ("streams-kept", Verdict::Skipped),
+        ("comps-kept", Verdict::Skipped),
+        ("deletions", Verdict::Skipped),
     ];
     assert_eq!(verdicts, expected);
     assert_eq!(all(reports), []);
