@@ -64,7 +64,7 @@ pub(crate) fn check(
     };
     // A snapshot that cannot be read has been found already; there is nothing to compare with.
     let root = match shown.snapshot.map(|id| shelf.snapshot(&id)) {
-        Some(Ok(snapshot)) => Some(snapshot.root.tree),
+        Some(Ok(snapshot)) => Some(snapshot.root),
         Some(Err(_)) => return Ok(()),
         None => None,
     };
@@ -75,8 +75,15 @@ pub(crate) fn check(
         views.pending.push(view.clone());
     }
     for tree in &found {
-        let Some(holds) = &tree.holds else { continue };
-        let mut drift = compare(check, shown, tree, holds)?;
+        let Some(mut holds) = tree.holds else { continue };
+        // A kill may come between the mode of a live root directory and its record. That is found
+        // above, and no drift.
+        if let Some(root) = root.filter(|root| tree.live && root.tree == tree.root.tree)
+            && tree.dir.stat_self()?.mode == root.mode
+        {
+            holds.mode = root.mode;
+        }
+        let mut drift = compare(check, shown, tree, &holds)?;
         if drift.is_empty() || !is_still(shown, &draft, tree)? {
             continue;
         }

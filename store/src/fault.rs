@@ -65,6 +65,8 @@ crash_points! {
     ViewSwapSynced = "view-swap-synced",
     /// A swapped view's record is written.
     ViewRecorded = "view-recorded",
+    /// The live root directory has another mode; its view's record is from before.
+    ViewRootSet = "view-root-set",
     /// A damaged file of the store has a name in quarantine.
     RecordKept = "record-kept",
     /// A sound file of the store has taken the place of a damaged one.

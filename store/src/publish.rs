@@ -26,6 +26,7 @@ use crate::mount::{Mount, Strategy};
 use crate::path::RelPath;
 use crate::progress::Observer;
 use crate::refs::RefName;
+use crate::snapshot::Root;
 use crate::store::Store;
 use crate::tree::{DirEntry, Draft};
 
@@ -104,6 +105,18 @@ pub struct ViewPlan {
     pub link: &'static str,
     /// What must be done to that tree.
     pub work: Changed,
+    /// The permission bits of the live root directory and those that it gets, where they differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ModeChange>,
+}
+
+/// Permission bits before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ModeChange {
+    /// What they are.
+    pub old: u32,
+    /// What they shall be.
+    pub new: u32,
 }
 
 /// A view whose next tree is complete, on disk, and not live.
@@ -137,6 +150,16 @@ pub struct Live {
     pub unfinished_trees: usize,
     /// Since when the oldest leftover may go, if there are leftovers.
     pub leftovers_until: Option<jiff::Timestamp>,
+    /// That snapshot's root directory, with its mode and time.
+    #[serde(skip)]
+    pub root: Option<Root>,
+}
+
+impl Live {
+    /// Returns whether this is what is live: the tree, and the root directory's mode and time.
+    pub fn shows(&self, root: &Root) -> bool {
+        self.root == Some(*root)
+    }
 }
 
 /// What a tree on a mount holds, as its record says.
@@ -172,6 +195,7 @@ impl Store {
             unfinished_trees: state.records.trees.iter().filter(|t| t.building).count(),
             leftovers_until: record
                 .and_then(|record| record.content.leftovers.iter().map(|left| left.until).min()),
+            root: record.map(|record| record.content.root),
         })
     }
 
@@ -277,6 +301,7 @@ impl Store {
         };
         // Before the first write, so that it hears of every error until the sync below.
         let sync = dir.try_clone_open()?;
+        let ready = matches!(base, Base::Ready(_));
         let apply = Apply::new(draft, state.mount.pool(), never_link, observer);
         let build = Build { store: self, mount: &state.mount, dir: &dir, plan: &plan, objects };
         let ino = match base {
@@ -311,7 +336,7 @@ impl Store {
             let name = tree_dir(&dir, ino)?.ok_or_else(|| lost(&dir))?;
             make_link(&state.mount, view, &dir, &name)?;
         }
-        if !is_live && plan.source != Source::Kept {
+        if !is_live && !ready {
             let record = state.records.get_mut(ino).ok_or_else(|| lost(&dir))?;
             record.content = content.clone();
             record.published = None;
@@ -388,20 +413,9 @@ impl Store {
 impl Prepared {
     /// Makes the prepared tree the live one. When this returns, it is on disk.
     ///
-    /// Returns whether there was anything to swap.
+    /// Returns whether the path shows something else than before.
     pub fn swap(mut self, snapshot: SnapshotId, now: jiff::Timestamp) -> Result<bool> {
-        let Some(next) = self.next else {
-            // The tree stays; what it stands for may have changed.
-            let live = self.live.and_then(|ino| self.records.get_mut(ino));
-            if let (Some(record), Some(content)) = (live, self.content.take())
-                && (record.content.snapshot != snapshot
-                    || record.content.leftovers != content.leftovers)
-            {
-                record.content = Content { snapshot, ..content };
-                self.records.write(&self.dir)?;
-            }
-            return Ok(false);
-        };
+        let Some(next) = self.next else { return self.stay(snapshot) };
         let name = tree_dir(&self.dir, next)?.ok_or_else(|| lost(&self.dir))?;
         let (parent, last) = self.parent()?;
         match self.mount.strategy {
@@ -445,6 +459,46 @@ impl Prepared {
         match written {
             Err(error) if error.is(rustix::io::Errno::NOSPC) => Ok(true),
             written => written.map(|()| true),
+        }
+    }
+
+    /// Leaves the live tree where it is; what it stands for may have changed, and with it the mode
+    /// and the time of its root directory.
+    fn stay(mut self, snapshot: SnapshotId) -> Result<bool> {
+        let live = self.live.and_then(|ino| Some((ino, self.records.get(ino)?)));
+        let (Some((ino, record)), Some(content)) = (live, self.content.take()) else {
+            return Ok(false);
+        };
+        let other_root = record.content.root != content.root;
+        let same = record.content.snapshot == snapshot
+            && record.content.leftovers == content.leftovers
+            && !other_root;
+        if same {
+            return Ok(false);
+        }
+        if other_root {
+            // The mode first and the record after it: a record that is from before says that
+            // there is something to finish.
+            let dir = self.live_dir(ino)?;
+            dir.set_mode(content.root.mode)?;
+            dir.set_mtime(DirEntry::from(content.root).mtime)?;
+            dir.sync()?;
+            fault::hit(CrashPoint::ViewRootSet);
+        }
+        if let Some(record) = self.records.get_mut(ino) {
+            record.content = Content { snapshot, ..content };
+        }
+        self.records.write(&self.dir)?;
+        Ok(other_root)
+    }
+
+    /// Opens the root directory of the tree that is live.
+    fn live_dir(&self, ino: u64) -> Result<Dir> {
+        match self.mount.strategy {
+            Strategy::Exchange => self.mount.root().dir_at(&self.plan.view.path),
+            Strategy::Symlink => {
+                self.dir.dir(&tree_dir(&self.dir, ino)?.ok_or_else(|| lost(&self.dir))?)
+            }
         }
     }
 

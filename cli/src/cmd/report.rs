@@ -232,8 +232,16 @@ pub fn changed(output: &Output, changed: &Changed) -> String {
 
 fn view_text(output: &Output, view: &ViewReport, dry_run: bool) -> String {
     let place = format!("{}:{}", view.mount, view.path);
+    let mode = view.mode.map(|mode| format!("mode {:04o} → {:04o}", mode.old, mode.new));
     let tree = match view.source {
-        Source::Live => return format!("{place}  is live already"),
+        Source::Live => {
+            let what = match (&view.pending, &mode) {
+                (Some(reason), _) => output.bad(&format!("pending: {reason}")),
+                (None, Some(mode)) => format!("the live tree, {mode}"),
+                (None, None) => "is live already".to_owned(),
+            };
+            return format!("{place}  {what}");
+        }
         Source::Kept => "a kept tree".to_owned(),
         Source::Standby => format!("the standby tree, {}", paths_of(&view.work)),
         Source::New => format!("a new tree, {}", paths_of(&view.work)),
@@ -257,7 +265,8 @@ fn view_text(output: &Output, view: &ViewReport, dry_run: bool) -> String {
         (None, false, true) => format!("to be swapped by {}", view.strategy),
         (None, false, false) => "not swapped".to_owned(),
     };
-    format!("{place}  {tree}; {links}; {outcome}")
+    let mode = mode.map_or_else(String::new, |mode| format!("; {mode}"));
+    format!("{place}  {tree}{mode}; {links}; {outcome}")
 }
 
 fn paths_of(work: &Changed) -> String {

@@ -55,7 +55,7 @@ pub fn run(context: &Context<'_>) -> Exit {
             None => None,
             Some(view) => {
                 let (state, live, problem) = match site.store.live(&view) {
-                    Ok(live) if live.tree == Some(snapshot.root.tree) => ("live", Some(live), None),
+                    Ok(live) if live.shows(&snapshot.root) => ("live", Some(live), None),
                     Ok(live) => ("pending", Some(live), None),
                     Err(error) => ("unknown", None, Some(error.to_string())),
                 };

@@ -4,7 +4,7 @@ use cairn_store::diff::{Change, Changed};
 use cairn_store::id::{OperationId, SnapshotId};
 use cairn_store::mount::Strategy;
 use cairn_store::path::RelPath;
-use cairn_store::publish::{Links, Source, ViewPlan};
+use cairn_store::publish::{Links, ModeChange, Source, ViewPlan};
 use serde::Serialize;
 
 use crate::audit::PackagesDiff;
@@ -52,9 +52,12 @@ pub struct ViewReport {
     pub link: &'static str,
     /// What is done to that tree.
     pub work: Changed,
+    /// The permission bits of the live root directory and those that it gets, where they differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ModeChange>,
     /// How the paths got their content; zeros in a dry run.
     pub links: Links,
-    /// Whether another tree is live now.
+    /// Whether another tree is live now, or the one that is has another mode.
     pub swapped: bool,
     /// Why it is not, if it should be: the next run finishes it.
     pub pending: Option<String>,
@@ -70,6 +73,7 @@ impl ViewReport {
             source: plan.source,
             link: plan.link,
             work: plan.work,
+            mode: plan.mode,
             links: Links::default(),
             swapped: false,
             pending: None,

@@ -106,11 +106,11 @@ impl Site {
         }
         for (view, snapshot) in self.recoverable_views()? {
             let root = match snapshot {
-                Some(snapshot) => Some(self.store.snapshot(&snapshot)?.root().tree),
+                Some(snapshot) => Some(self.store.snapshot(&snapshot)?.root),
                 None => None,
             };
             match self.store.live(&view) {
-                Ok(live) if live.tree == root && live.unfinished_trees == 0 => {}
+                Ok(live) if live.root == root && live.unfinished_trees == 0 => {}
                 Ok(_) => match self.finish_view(&view, writer, observer) {
                     Ok(true) => notes.push(format!("Finished publishing {}.", view.name)),
                     Ok(false) | Err(Error::Store(cairn_store::Error::Busy { .. })) => {}

@@ -1,9 +1,10 @@
 //! Which tree a view takes next, and what must be done to it. Pure: nothing is changed.
 
 use super::record::{Content, Leftover};
-use super::{Goal, Intent, Source, State, ViewPlan, ViewSpec};
+use super::{Goal, Intent, ModeChange, Source, State, ViewPlan, ViewSpec};
 use crate::diff::Changed;
 use crate::error::Result;
+use crate::snapshot::Root;
 use crate::transform::{overlay, subtract};
 use crate::tree::{DirEntry, Draft};
 
@@ -31,6 +32,10 @@ pub(super) fn choose(
     state: &State,
 ) -> Result<Choice> {
     let (content, target) = goal_content(draft, goal, state)?;
+    let mode = state.live_record().map(|live| live.content.root.mode).and_then(|old| {
+        let new = goal.root.mode;
+        (old != new).then_some(ModeChange { old, new })
+    });
     let choice = |source, work, base| Choice {
         plan: ViewPlan {
             view: view.clone(),
@@ -38,6 +43,7 @@ pub(super) fn choose(
             source,
             link: state.mount.link_method(),
             work,
+            mode,
         },
         content: content.clone(),
         target,
@@ -51,13 +57,26 @@ pub(super) fn choose(
         return Ok(choice(Source::Live, nothing, Base::Ready(live.ino)));
     }
     let others = || state.records.trees.iter().rev().filter(|t| Some(t.ino) != state.live);
-    let ready = others().find(|tree| {
-        !tree.building
-            && (tree.content.tree == target.tree
-                || goal.intent == Intent::Back && tree.content.root.tree == goal.root.tree)
-    });
-    if let Some(tree) = ready {
+    let ready = || {
+        others().filter(|tree| {
+            !tree.building
+                && (tree.content.tree == target.tree
+                    || goal.intent == Intent::Back && tree.content.root.tree == goal.root.tree)
+        })
+    };
+    let root = Root::from(goal.root);
+    if let Some(tree) = ready().find(|tree| tree.content.root == root) {
         return Ok(choice(Source::Kept, nothing, Base::Ready(tree.ino)));
+    }
+    // One that differs by the root directory's mode or time gets the other, before it is live.
+    for tree in ready() {
+        let content = Content { snapshot: goal.snapshot, root, ..tree.content.clone() };
+        if let (Ok(holds), Ok(target)) =
+            (published(draft, &tree.content), published(draft, &content))
+        {
+            let kept = choice(Source::Kept, nothing, Base::Standby(tree.ino, holds));
+            return Ok(Choice { content, target, ..kept });
+        }
     }
     // A tree whose content cannot be computed any more is built anew, not guessed at: one that was
     // finished for an operation that was never logged is of nodes that are in no pack.

@@ -5,9 +5,10 @@ use super::{State, ViewSpec, published};
 use crate::error::Result;
 use crate::fault::{self, CrashPoint};
 use crate::fs::{Dir, Replace};
-use crate::id::{SnapshotId, TreeId};
+use crate::id::SnapshotId;
 use crate::mount::{Mount, Strategy};
 use crate::pool::Pool;
+use crate::snapshot::Root;
 use crate::store::{Store, Writer};
 use crate::tree::{DirEntry, Draft};
 
@@ -20,8 +21,8 @@ pub struct FoundTree {
     pub dir: Dir,
     /// The snapshot that it shows.
     pub snapshot: SnapshotId,
-    /// That snapshot's root tree.
-    pub root: TreeId,
+    /// That snapshot's root directory.
+    pub root: Root,
     /// What it holds, leftovers included; nothing when that cannot be computed any more.
     pub holds: Option<DirEntry>,
     /// Whether it is what stands at the view's path.
@@ -52,7 +53,7 @@ pub fn trees(mount: Mount, draft: &Draft<'_>, view: &ViewSpec) -> Result<Vec<Fou
             ino: record.ino,
             dir,
             snapshot: record.content.snapshot,
-            root: record.content.root.tree,
+            root: record.content.root,
             holds: published(draft, &record.content).ok(),
             live,
         });
