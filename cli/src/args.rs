@@ -120,6 +120,8 @@ pub enum Command {
     Sign(SignArgs),
     /// Make what is staged production, then write the mirror lists.
     Promote(PromoteArgs),
+    /// End the embargo on what was promoted with --embargo.
+    Open(OpenArgs),
     /// Return a ref and its view to a snapshot that was there before.
     Rollback(RollbackArgs),
     /// Make views equal to their refs; finish what a crash left.
@@ -220,14 +222,19 @@ pub struct AdoptArgs {
 #[command(after_help = "\
 Examples:
   cairn stage 9 Rocky --delete       staging is exactly the compose
-  cairn stage 9 Rocky Extras         adds, and keeps what the composes lack")]
+  cairn stage 9 Rocky Extras         adds, and keeps what the composes lack
+  cairn stage 9 --sig kernel         the compose SIG-kernel, into its project of its SIG
+  cairn stage 8 gluster9 --sig storage")]
 pub struct StageArgs {
     /// The release: 9, 9-beta, 9-lookahead.
     pub release: String,
     /// The composes, by their short names.
-    #[arg(required = true, value_name = "COMPOSE")]
+    #[arg(required_unless_present = "sig", value_name = "COMPOSE")]
     pub composes: Vec<String>,
-    /// Staging becomes exactly the composes.
+    /// Stage for this SIG: NAME is a SIG compose or, with COMPOSE or for all of them, a SIG.
+    #[arg(long, value_name = "NAME")]
+    pub sig: Option<String>,
+    /// Staging becomes exactly the composes; of a SIG, only their projects do.
     #[arg(long)]
     pub delete: bool,
     #[command(flatten)]
@@ -270,10 +277,14 @@ exit code 12, and nothing is published.
 
 Examples:
   cairn sign 9 -n                    which repositories would be signed
-  cairn sign 9 -m 'new key'          after sign.verify_key was changed to the new one's")]
+  cairn sign 9 -m 'new key'          after sign.verify_key was changed to the new one's
+  cairn sign 9 --sig kernel")]
 pub struct SignArgs {
     /// The release: 9, 9-beta, 9-lookahead.
     pub release: String,
+    /// Sign what is staged for this SIG of the release.
+    #[arg(long, value_name = "NAME")]
+    pub sig: Option<String>,
     #[command(flatten)]
     pub reason: Reason,
 }
@@ -284,11 +295,19 @@ Examples:
   cairn promote 9 -n                 what would change
   cairn promote 9 10 -m 'errata of the week'
   cairn promote 9 --delete --allow-deletes 25%
+  cairn promote 9 --sig kernel       the SIG and not the release
+  cairn promote 9 --embargo          in place, and for nobody but the group until cairn open
   cairn promote 9 --skip-gate no-downgrade -m 'httpd goes back: CVE-2025-1234 is worse'")]
 pub struct PromoteArgs {
     /// The releases; all go in one operation.
     #[arg(required = true, value_name = "RELEASE")]
     pub releases: Vec<String>,
+    /// Promote this SIG of the releases; the short name of a compose means its project only.
+    #[arg(long = "sig", value_name = "NAME")]
+    pub sigs: Vec<String>,
+    /// Keep others out until cairn open: root directories get mode 0750, the lists say so.
+    #[arg(long)]
+    pub embargo: bool,
     /// Production becomes exactly staging; without it, what staging lacks is kept.
     #[arg(long)]
     pub delete: bool,
@@ -298,6 +317,22 @@ pub struct PromoteArgs {
     /// Do not ask this gate; may be repeated, and needs -m.
     #[arg(long = "skip-gate", value_name = "GATE")]
     pub skip_gates: Vec<String>,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing moves but the permission of each root directory, and the mirror lists; a rollback closes it
+again.
+
+Examples:
+  cairn open production/9.7 -n
+  cairn open production/9.7 -m 'release day'")]
+pub struct OpenArgs {
+    /// The refs, in production: production/9.7, production/sig/9/kernel.
+    #[arg(required = true, value_name = "REF")]
+    pub names: Vec<String>,
     #[command(flatten)]
     pub reason: Reason,
 }

@@ -85,6 +85,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Errata(ErrataCommand::Apply(args)) => release::errata(&context, args),
         Command::Sign(args) => release::sign(&context, args),
         Command::Promote(args) => release::promote(&context, args),
+        Command::Open(args) => release::open(&context, args),
         Command::Rollback(args) => release::rollback(&context, args),
         Command::Publish(args) => release::publish(&context, args),
         Command::Lists(args) => release::lists(&context, args),

@@ -148,6 +148,16 @@ fn classify(error: &Error) -> (u8, &'static str, Option<String>) {
         Error::Name(NameError::Refused { .. }) => {
             (4, "refused", hint("only a release whose channel has production = true is promoted"))
         }
+        Error::Name(NameError::UnknownSig { .. } | NameError::UnknownSigCompose { .. }) => (
+            USAGE,
+            "unknown-name",
+            hint(
+                "sigs of the release's section in the configuration names them: cairn config show",
+            ),
+        ),
+        Error::NotInProduction { .. } => {
+            (USAGE, "not-in-production", hint("cairn status lists what is in production"))
+        }
         Error::Name(_) => (USAGE, "unknown-name", hint("cairn config show lists the releases")),
         Error::Compose { .. } => {
             (1, "compose", hint("--allow-unfinished takes a compose that is not finished"))

@@ -6,6 +6,7 @@ mod clients;
 mod concurrency;
 mod crashes;
 mod diff;
+mod embargo;
 mod filesystems;
 mod fsck;
 mod gates;
@@ -18,6 +19,7 @@ mod refusals;
 mod repodata;
 mod repodata_build;
 mod signing;
+mod sigs;
 mod swaps;
 mod toolkit;
 

@@ -1,17 +1,17 @@
-//! The commands that move refs: ingest, stage, sign, promote, rollback; and publish and lists.
+//! The commands that move refs: ingest, stage, sign, promote, open, rollback; and publish and lists.
 
 use cairn_releng::compose::Unfinished;
 use cairn_releng::config::Percent;
 use cairn_releng::verbs::{
-    self, AdoptOptions, Gap, IngestOptions, Merge, PromoteOptions, StageOptions,
+    self, AdoptOptions, Embargo, Gap, IngestOptions, Merge, PromoteOptions, StageOptions,
 };
 use cairn_store::ingest::{How, Placement, Recognise};
 
 use super::report::render;
 use super::{Context, Exit};
 use crate::args::{
-    AdoptArgs, ErrataArgs, IngestArgs, ListsArgs, PromoteArgs, PublishArgs, RollbackArgs, SignArgs,
-    StageArgs,
+    AdoptArgs, ErrataArgs, IngestArgs, ListsArgs, OpenArgs, PromoteArgs, PublishArgs, RollbackArgs,
+    SignArgs, StageArgs,
 };
 use crate::failure::Failure;
 
@@ -47,14 +47,19 @@ pub fn adopt(context: &Context<'_>, args: &AdoptArgs) -> Exit {
 pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
     let options = StageOptions { merge: merge(args.delete), mode: context.mode() };
     let site = context.site(Some(&args.reason))?;
-    let report = verbs::stage(&site, &args.release, &args.composes, &options, &context.progress)?;
+    let (release, composes, progress) = (&args.release, &args.composes, &context.progress);
+    let report = match &args.sig {
+        Some(sig) => verbs::stage_sig(&site, release, sig, composes, &options, progress)?,
+        None => verbs::stage(&site, release, composes, &options, progress)?,
+    };
     render(context, &report)
 }
 
 /// `cairn sign`.
 pub fn sign(context: &Context<'_>, args: &SignArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
-    render(context, &verbs::sign(&site, &args.release, context.mode(), &context.progress)?)
+    let (sig, mode) = (args.sig.as_deref(), context.mode());
+    render(context, &verbs::sign(&site, &args.release, sig, mode, &context.progress)?)
 }
 
 /// `cairn errata apply`.
@@ -75,10 +80,18 @@ pub fn promote(context: &Context<'_>, args: &PromoteArgs) -> Exit {
         merge: merge(args.delete),
         allow_deletes: args.allow_deletes.as_ref().map(parse).transpose()?,
         skip_gates: args.skip_gates.clone(),
+        sigs: args.sigs.clone(),
+        embargo: if args.embargo { Embargo::Impose } else { Embargo::AsItWas },
         mode: context.mode(),
     };
     let site = context.site(Some(&args.reason))?;
     render(context, &verbs::promote(&site, &args.releases, &options, &context.progress)?)
+}
+
+/// `cairn open`.
+pub fn open(context: &Context<'_>, args: &OpenArgs) -> Exit {
+    let site = context.site(Some(&args.reason))?;
+    render(context, &verbs::open(&site, &args.names, context.mode(), &context.progress)?)
 }
 
 /// `cairn rollback`.

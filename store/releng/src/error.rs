@@ -80,6 +80,12 @@ pub enum Error {
         /// What breaks it, with numbers.
         reason: String,
     },
+    /// Something that is only done in production was asked of another ref.
+    #[error("{name}: it is no release and no sig in production")]
+    NotInProduction {
+        /// The ref.
+        name: String,
+    },
     /// Gates refuse a promotion.
     #[error("{}", refusal(.0))]
     Gates(Vec<RefGates>),

@@ -13,6 +13,7 @@ use crate::config::{
 };
 
 mod guess;
+mod sigs;
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,18 @@ pub enum NameError {
         /// What was asked for.
         name: String,
         /// The SIG composes and SIGs of the release.
+        known: Vec<String>,
+    },
+    /// The SIG is there, and has no such compose.
+    #[error("release {release}: sig {sig} has no compose {name:?}; it has: {}", known.join(", "))]
+    UnknownSigCompose {
+        /// The release.
+        release: String,
+        /// The SIG.
+        sig: String,
+        /// What was asked for.
+        name: String,
+        /// Its composes, by their short names.
         known: Vec<String>,
     },
     /// The text cannot be a compose's short name, or another component of a ref.

@@ -1,4 +1,5 @@
-//! The release verbs: ingest, stage, errata, sign, check, promote, rollback, publish.
+//! The release verbs: ingest, stage, errata, sign, check, promote, open, rollback,
+//! publish.
 //!
 //! Each computes the tree that a ref shall name, and hands the moves to one procedure that plans
 //! or carries them out: prepare every view, append the operation, swap, write the lists. That
@@ -6,6 +7,7 @@
 
 mod adopt;
 mod check;
+mod embargo;
 mod errata;
 mod gc;
 mod hold;
@@ -15,11 +17,14 @@ mod moves;
 mod promote;
 mod publish;
 mod rollback;
+mod sig;
 mod sign;
 mod stage;
+mod targets;
 
 pub use adopt::{AdoptOptions, Gap, adopt};
 pub use check::{Checked, check};
+pub use embargo::{Embargo, open};
 pub use errata::{ErrataReport, errata};
 pub use gc::{GcOptions, GcReport, du, gc};
 pub use hold::{Held, Hold, HoldReport, hold, holds, release};
@@ -28,6 +33,7 @@ pub use lists::lists;
 pub use promote::{PromoteOptions, promote};
 pub use publish::publish;
 pub use rollback::rollback;
+pub use sig::stage_sig;
 pub use sign::sign;
 pub use stage::{StageOptions, stage};
 

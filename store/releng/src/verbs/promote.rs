@@ -1,4 +1,4 @@
-//! Promote: what is staged becomes production, for one release or several at once.
+//! Promote: what is staged becomes production, for one release or SIG or several at once.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,13 @@ use cairn_store::transform::{overlay, settle_times};
 use cairn_store::tree::{DirEntry, Draft};
 
 use super::Merge;
-use super::moves::{Destination, Move, Moves, ref_name};
+use super::embargo::{self, Embargo, embargoed};
+use super::moves::{Destination, Move, Moves};
 use super::stage::{described, is_repodata, merge_name};
+use super::targets::Target;
 use crate::config::{Environment, Percent};
 use crate::error::{Error, Result};
 use crate::gates::{self, Finding, GateReport, RefGates, Shared, Subject, Verdict};
-use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
 use crate::repos::Inputs;
 use crate::site::Site;
@@ -29,6 +30,11 @@ pub struct PromoteOptions {
     pub allow_deletes: Option<Percent>,
     /// Gates that the operator does not want asked; the session must say why.
     pub skip_gates: Vec<String>,
+    /// The SIGs of the releases that are promoted instead of the releases, by name, or by the
+    /// short name of one compose for its project only.
+    pub sigs: Vec<String>,
+    /// Whether what is promoted is for the public.
+    pub embargo: Embargo,
     /// Whether to act.
     pub mode: Mode,
 }
@@ -41,20 +47,12 @@ pub fn promote(
     observer: &dyn Observer,
 ) -> Result<Report> {
     // Every name is checked before anything happens: beta and lookahead are refused here.
-    let mut pairs: Vec<(ReleaseView<'_>, RefName, RefName)> = Vec::new();
-    for release in releases {
-        let release = site.config.release(release)?;
-        let (staging, name) =
-            (ref_name(release.staging_ref())?, ref_name(release.production_ref()?)?);
-        if !pairs.iter().any(|(_, from, to)| (from, to) == (&staging, &name)) {
-            pairs.push((release, staging, name));
-        }
-    }
+    let targets = Target::all(site, releases, &options.sigs)?;
     let required = required(site, &options.skip_gates)?;
-    let targets: Vec<RefName> = pairs.iter().map(|(.., target)| target.clone()).collect();
+    let names: Vec<RefName> = targets.iter().map(|target| target.name.clone()).collect();
     let mut report = Report::default();
     let writer = match options.mode {
-        Mode::Apply => Some(site.store.writer(&targets)?),
+        Mode::Apply => Some(site.store.writer(&names)?),
         Mode::DryRun => None,
     };
     report.notes = match &writer {
@@ -63,15 +61,22 @@ pub fn promote(
     };
     let draft = Draft::new(&site.store);
     let mut moves = Vec::new();
-    for (release, staging, name) in pairs {
-        let Some((source, staged)) = site.current(&staging)? else {
-            return Err(cairn_store::Error::UnknownRef(staging.to_string()).into());
+    for target in targets {
+        let Some((source, staged)) = site.current(&target.staging)? else {
+            return Err(cairn_store::Error::UnknownRef(target.staging.to_string()).into());
         };
-        let old = site.current(&name)?;
-        let mut root = match (old, options.merge) {
-            (Some((_, old)), Merge::Keep) => overlay(&draft, &old, &staged, &is_repodata)?,
-            (Some(_), Merge::Exact) | (None, _) => staged,
+        let moving = target.moving(&draft, &staged)?;
+        let old = site.current(&target.name)?;
+        let root = match (old, options.merge) {
+            (Some((_, old)), Merge::Keep) => overlay(&draft, &old, &moving, &is_repodata)?,
+            (Some((_, old)), Merge::Exact) => target.exact(&draft, &old, &staged)?,
+            (None, _) => moving,
         };
+        let old_root = old.map(|(_, root)| root);
+        let mut root = embargoed(&root, old_root.as_ref(), options.embargo);
+        report.notes.extend(embargo::note(&target.name, old_root.as_ref(), &root));
+        let shown_projects = target.shown_projects();
+        let Target { release, staging, name, .. } = target;
         if let Some((_, old)) = &old {
             let settled = settle_times(&draft, old, &root)?;
             root = settled.root;
@@ -79,7 +84,7 @@ pub fn promote(
             if options.merge == Merge::Keep {
                 let inputs = Inputs {
                     release: &release,
-                    trees: vec![staged],
+                    trees: vec![moving],
                     composes: Vec::new(),
                     advisories: BTreeMap::new(),
                 };
@@ -126,6 +131,7 @@ pub fn promote(
         let mut origin = Origin { verb: "promote".into(), ..Origin::default() };
         origin.facts.insert(staging.to_string(), source.to_string());
         origin.facts.insert("merge".into(), merge_name(options.merge).into());
+        origin.facts.extend(shown_projects.map(|projects| ("projects".to_owned(), projects)));
         let parents = old.iter().map(|(id, _)| *id).chain([source]).collect();
         moves.push(Move { name, old, new: Destination::Tree { root, origin, parents } });
     }

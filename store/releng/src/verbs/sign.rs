@@ -1,4 +1,4 @@
-//! Sign: every repo of a release's staging view gets a signature that clients accept.
+//! Sign: every repo of a staging view gets a signature that clients accept.
 
 use cairn_store::fs::Time;
 use cairn_store::path::RelPath;
@@ -14,8 +14,14 @@ use crate::report::{Mode, Report};
 use crate::signing::{Signer, TreeSigner};
 use crate::site::Site;
 
-/// Signs what is unsigned or stale in what is staged for a release.
-pub fn sign(site: &Site, release: &str, mode: Mode, observer: &dyn Observer) -> Result<Report> {
+/// Signs what is unsigned or stale in what is staged for a release, or for a SIG of it.
+pub fn sign(
+    site: &Site,
+    release: &str,
+    sig: Option<&str>,
+    mode: Mode,
+    observer: &dyn Observer,
+) -> Result<Report> {
     let release = site.config.release(release)?;
     let Some(signer) = Signer::for_release(&site.config, &release)? else {
         return Err(Error::Setting {
@@ -23,7 +29,11 @@ pub fn sign(site: &Site, release: &str, mode: Mode, observer: &dyn Observer) -> 
             reason: "the configuration does not say how to sign; add a section [sign]".into(),
         });
     };
-    let name = ref_name(release.staging_ref())?;
+    let (staging, production) = match sig.map(|sig| release.sig_group(sig)).transpose()? {
+        Some(sig) => (sig.staging_ref, Some(sig.production_ref)),
+        None => (release.staging_ref(), release.production_ref().ok()),
+    };
+    let name = ref_name(staging)?;
     // Before the locks, whose files are named after the ref: a ref that is not there is an error.
     if site.current(&name)?.is_none() {
         return Err(cairn_store::Error::UnknownRef(name.to_string()).into());
@@ -44,9 +54,9 @@ pub fn sign(site: &Site, release: &str, mode: Mode, observer: &dyn Observer) -> 
     let source = |file: &_, path: &RelPath| site.open_draft(&draft, file, path);
     let time = Time { secs: jiff::Timestamp::now().as_second(), nanos: 0 };
     // What mirrors have is in production: metadata that is the same there keeps its signature.
-    let production = match release.production_ref() {
-        Ok(name) => site.current(&ref_name(name)?)?.map(|(_, root)| root),
-        Err(_) => None,
+    let production = match production {
+        Some(name) => site.current(&ref_name(name)?)?.map(|(_, root)| root),
+        None => None,
     };
     let transform = TreeSigner { draft: &draft, source: &source, signer: &signer, time, mode };
     let signed = transform.sign(production.as_ref(), &old_root, observer)?;

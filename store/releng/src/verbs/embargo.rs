@@ -1,0 +1,134 @@
+//! Release day: what is in production and not for the public yet, and the moment when it is.
+//!
+//! Under embargo the root directory of a view has no permission for others, so that nobody but the
+//! tree's owner and group gets below it, and the mirror lists say so. The mode is part of the
+//! snapshot: the log, `rollback` and `fsck` know it like everything else, and a promotion into an
+//! embargoed release leaves it embargoed. To open is to give the same tree the other mode.
+
+use cairn_store::progress::Observer;
+use cairn_store::publish::Intent;
+use cairn_store::refs::RefName;
+use cairn_store::snapshot::Origin;
+use cairn_store::tree::{DirEntry, Draft};
+
+use super::moves::{Destination, Move, Moves};
+use crate::config::Environment;
+use crate::error::{Error, Result};
+use crate::report::{Mode, Report};
+use crate::site::Site;
+
+/// Who may read a directory: the bits of others, and those of the group.
+const OTHERS: u32 = 0o007;
+const OTHERS_READ: u32 = 0o004;
+const GROUP_ENTERS: u32 = 0o050;
+const ALL_ENTER: u32 = 0o055;
+
+/// Whether a promotion is for the public.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Embargo {
+    /// As it was: what is embargoed stays so, what is new is open.
+    #[default]
+    AsItWas,
+    /// It is embargoed from now on.
+    Impose,
+}
+
+/// Returns whether others are kept out of a tree.
+pub(super) fn is_embargoed(root: &DirEntry) -> bool {
+    root.mode & OTHERS_READ == 0
+}
+
+/// Returns the mode of a root directory under embargo: 0750 for 0755.
+fn closed(mode: u32) -> u32 {
+    (mode | GROUP_ENTERS) & !OTHERS
+}
+
+/// Returns the mode of a root directory for the public: 0755 for 0750.
+fn opened(mode: u32) -> u32 {
+    mode | ALL_ENTER
+}
+
+/// Returns a tree that is to take the place of `old`, open or embargoed.
+pub(super) fn embargoed(new: &DirEntry, old: Option<&DirEntry>, embargo: Embargo) -> DirEntry {
+    let mode = match embargo {
+        Embargo::Impose => closed(new.mode),
+        Embargo::AsItWas if old.is_some_and(is_embargoed) => closed(new.mode),
+        // Whoever staged with a tight umask did not mean the public.
+        Embargo::AsItWas => opened(new.mode),
+    };
+    DirEntry { mode, ..*new }
+}
+
+/// Says what a promotion does to who may read a release, where that is worth a sentence.
+pub(super) fn note(name: &RefName, old: Option<&DirEntry>, new: &DirEntry) -> Option<String> {
+    let was_open = old.is_some_and(|old| !is_embargoed(old));
+    match (is_embargoed(new), was_open) {
+        (true, true) => Some(format!(
+            "{name} is open to all, and this closes it: cairn open {name} opens it again."
+        )),
+        (true, false) => Some(format!("{name} is under embargo until cairn open {name}.")),
+        (false, _) => None,
+    }
+}
+
+/// Opens what is under embargo in production: the same trees, for all to read, in one operation.
+///
+/// # Errors
+/// Refs that are not in production, or not there.
+pub fn open(site: &Site, names: &[String], mode: Mode, observer: &dyn Observer) -> Result<Report> {
+    let mut refs = Vec::new();
+    for name in names {
+        let name = RefName::new(name)?;
+        let (environment, _) = name.as_str().split_once('/').unwrap_or((name.as_str(), ""));
+        if Environment::parse(environment) != Ok(Environment::Production)
+            || site.view(&name)?.is_none()
+        {
+            return Err(Error::NotInProduction { name: name.to_string() });
+        }
+        // Before the locks, whose files are named after the ref.
+        if site.current(&name)?.is_none() {
+            return Err(cairn_store::Error::UnknownRef(name.to_string()).into());
+        }
+        if !refs.contains(&name) {
+            refs.push(name);
+        }
+    }
+    let mut report = Report::default();
+    let writer = match mode {
+        Mode::Apply => Some(site.store.writer(&refs)?),
+        Mode::DryRun => None,
+    };
+    report.notes = match &writer {
+        Some(writer) => site.recover(writer, observer)?,
+        None => site.store.notes().to_vec(),
+    };
+    let draft = Draft::new(&site.store);
+    let mut moves = Vec::new();
+    for name in refs {
+        let Some((old, root)) = site.current(&name)? else {
+            return Err(cairn_store::Error::UnknownRef(name.to_string()).into());
+        };
+        let new = match is_embargoed(&root) {
+            false => {
+                report.notes.push(format!("{name} is open already."));
+                Destination::Snapshot { id: old, root }
+            }
+            true => {
+                let origin = Origin { verb: "open".into(), ..Origin::default() };
+                let root = DirEntry { mode: opened(root.mode), ..root };
+                Destination::Tree { root, origin, parents: vec![old] }
+            }
+        };
+        moves.push(Move { name, old: Some((old, root)), new });
+    }
+    let moves = Moves {
+        site,
+        draft: &draft,
+        verb: "open",
+        moves,
+        intent: Intent::Forward,
+        details: serde_json::Value::Null,
+        inodes: Vec::new(),
+    };
+    moves.run(mode, writer.as_ref(), report, observer)
+}
