@@ -1,7 +1,7 @@
 //! Contents of a tree's files, wherever they are: in a pool, or in a draft that is not stored yet.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use cairn_store::path::RelPath;
@@ -28,6 +28,15 @@ impl Read for Content {
         match self {
             Content::Stored(file) => file.read(buffer),
             Content::Fresh(bytes) => bytes.read(buffer),
+        }
+    }
+}
+
+impl Seek for Content {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Content::Stored(file) => file.seek(to),
+            Content::Fresh(bytes) => bytes.seek(to),
         }
     }
 }

@@ -119,6 +119,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// An image that cannot be published, or not under its name.
+    #[error("{path}: {reason}")]
+    Media {
+        /// The file inside the tree.
+        path: RelPath,
+        /// Why.
+        reason: String,
+    },
     /// RPM metadata that cannot be read.
     #[error("{path}: {reason}")]
     Repodata {

@@ -245,7 +245,7 @@ fn the_files_of_the_samples_are_summed_by_repo_and_kind() {
         let packages = sum(os, FileCategory::Package);
         assert_eq!((packages.files_added, packages.files_removed), (4, 4));
         assert!(sum(os, FileCategory::Repodata).bytes_added > 0);
-        assert!(sum("isos/x86_64", FileCategory::Image).bytes_added > 0);
+        assert!(sum("BaseOS/x86_64", FileCategory::Image).bytes_added > 0);
         let mut total = cairn_store::diff::Changed::default();
         found.by_repo.iter().for_each(|row| total.add(&row.changed));
         assert_eq!(total, found.totals);

@@ -92,7 +92,7 @@ pub struct RepodataSection {
     pub compression_comps: Compression,
 }
 
-/// `[sign]`: how repomd.xml is signed; without the section nothing is.
+/// `[sign]`: how repomd.xml, and perhaps `CHECKSUM`, is signed; without the section nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignSection {
     /// What makes the signatures.
@@ -101,6 +101,8 @@ pub struct SignSection {
     pub verify_key: Template,
     /// When a command that has not finished is killed; default 120 s.
     pub timeout: Duration,
+    /// Whether the checksums of media are signed too; default no.
+    pub checksums: bool,
 }
 
 /// What makes signatures: `command`, or gpg with `key`.

@@ -245,6 +245,7 @@ fn read_sign(sign: Section<'_>) -> Option<SignSection> {
         by,
         verify_key: verify_key.unwrap_or_else(Template::empty),
         timeout: sign.get("timeout", text(timeout)),
+        checksums: sign.get("checksums", boolean),
     };
     sign.finish();
     Some(read)

@@ -32,7 +32,8 @@ pub(super) struct Image {
     pub(super) sha256: String,
 }
 
-/// Writes the installation media and a cloud image of one architecture.
+/// Writes the installation media and a cloud image of one architecture, where their builders leave
+/// them: below the variant whose media they are.
 pub(super) fn write_media(
     compose: &Compose,
     arch: &str,
@@ -40,29 +41,55 @@ pub(super) fn write_media(
     disk: &mut Disk,
 ) -> Result<Vec<Image>, Error> {
     let Compose { major, short, version, date, .. } = compose;
+    // Release 8 counts the discs of a set.
+    let dvd = if major == "8" { "dvd1" } else { "dvd" };
     let mut images = Vec::new();
-    for kind in ["boot", "minimal", "dvd"] {
-        let path = format!("isos/{arch}/{short}-{version}-{arch}-{kind}.iso");
-        images.push(write_image(&compose.id(), arch, kind, path, time, disk)?);
+    for (variant, kind, name) in
+        [("BaseOS", "boot", "boot"), ("Minimal", "minimal", "minimal"), ("BaseOS", "dvd", dvd)]
+    {
+        let path = format!("{variant}/{arch}/iso/{short}-{version}-{arch}-{name}.iso");
+        let content = installer(compose, arch, kind, time);
+        images.push(write_image(arch, kind, path, &content, time, disk)?);
     }
     let name = format!("{short}-{major}-GenericCloud-Base-{version}-{date}.{arch}.qcow2");
-    let path = format!("images/{arch}/{name}");
-    images.push(write_image(&compose.id(), arch, "qcow2", path, time, disk)?);
+    let path = format!("images/{arch}/images/{name}");
+    let content = noise(hash(&format!("{} {path}", compose.id())), 24 * 1024);
+    images.push(write_image(arch, "qcow2", path, &content, time, disk)?);
     Ok(images)
 }
 
+/// An installation image; what it holds is another in each compose, as real ones are.
+fn installer(compose: &Compose, arch: &str, kind: &str, time: u64) -> Vec<u8> {
+    let Compose { short, version, .. } = compose;
+    let id = compose.id();
+    let bytes = |name: &str, size| noise(hash(&format!("{id} {arch} {kind} {name}")), size);
+    let discinfo = format!("{time}.000000\n{short} Linux {version}\n{arch}\nALL\n");
+    let (install, initrd, package) =
+        (bytes("install", 8192), bytes("initrd", 4096), bytes("rpm", 3000));
+    let mut files: Vec<(&str, &[u8])> = vec![
+        (".discinfo", discinfo.as_bytes()),
+        ("EFI/BOOT/grub.cfg", b"set timeout=60\n"),
+        ("images/install.img", &install),
+        ("images/pxeboot/initrd.img", &initrd),
+        ("LICENSE", b"MIT OR Apache-2.0\n"),
+    ];
+    if kind != "boot" {
+        files.push(("BaseOS/Packages/b/bash.rpm", &package));
+    }
+    super::iso(&format!("{short}-{version}-{arch}-{kind}").replace('.', "-"), &files, time)
+}
+
 fn write_image(
-    id: &str,
     arch: &str,
     kind: &'static str,
     path: String,
+    content: &[u8],
     time: u64,
     disk: &mut Disk,
 ) -> Result<Image, Error> {
-    let content = noise(hash(&format!("{id} {path}")), 24 * 1024);
-    disk.file(&format!("compose/{path}"), &content, time)?;
-    let sha256 = sha256(&content);
-    Ok(Image { arch: arch.to_owned(), kind, path, size: content.len() as u64, sha256 })
+    disk.file(&format!("compose/{path}"), content, time)?;
+    let (size, sha256) = (content.len() as u64, sha256(content));
+    Ok(Image { arch: arch.to_owned(), kind, path, size, sha256 })
 }
 
 /// Writes what lies beside `Packages` and `repodata` in an installable tree.

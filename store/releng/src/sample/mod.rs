@@ -5,7 +5,8 @@
 //! one of everything that an update can do ([`UPGRADED`], [`ADDED`], [`REMOVED`],
 //! [`DOWNGRADED`], [`REBUILT`]). [`config`] is a configuration to use them with.
 //!
-//! The packages are real: rpm accepts and dnf installs them. Nothing depends on the clock, the
+//! The packages are real: rpm accepts and dnf installs them. So are the installation images, which
+//! [`iso`] makes. Nothing depends on the clock, the
 //! umask or chance: two writes are equal to the last byte and the last second of mtime, but for
 //! the inode numbers. Architectures are `x86_64` and `aarch64`, variants `BaseOS`, `AppStream`
 //! and `CRB`.
@@ -21,6 +22,7 @@
 mod compose;
 mod disk;
 mod error;
+mod iso;
 mod layout;
 mod metadata;
 mod package;
@@ -31,6 +33,7 @@ mod repodata;
 
 pub use compose::{Compose, Status, Written};
 pub use error::Error;
+pub use iso::iso;
 pub use package::Package;
 pub use places::{Places, config};
 pub use ready::{ADDED, DOWNGRADED, REBUILT, REMOVED, UPGRADED, first, second};

@@ -71,7 +71,8 @@ fn sample_is_laid_out_like_a_compose() {
         "compose/BaseOS/source/tree/Packages/k/kernel-5.14.0-611.5.1.el9_7.src.rpm",
         "compose/AppStream/aarch64/os/.treeinfo",
         "compose/CRB/x86_64/os/Packages/z/zlib-static-1.2.11-40.el9.x86_64.rpm",
-        "compose/isos/x86_64/Rocky-9.7-x86_64-boot.iso",
+        "compose/BaseOS/x86_64/iso/Rocky-9.7-x86_64-boot.iso",
+        "compose/Minimal/aarch64/iso/Rocky-9.7-aarch64-minimal.iso",
     ] {
         assert!(first.dir.join(path).is_file(), "{path} is missing");
     }

@@ -255,8 +255,10 @@ fn sizes_are_those_of_repos_and_of_what_is_beside_them() {
             let sum = amounts.fold((0, 0), |(f, b), a| (f + a.files, b + a.bytes));
             assert_eq!(sum, (root.files, root.bytes));
         }
-        let isos = sizes.iter().find(|row| row.repo == path("isos")).unwrap();
-        assert!(!isos.is_repo && isos.old.files == 6 && isos.old.bytes > 0);
+        for (beside, images) in [("BaseOS", 4), ("Minimal", 2), ("images", 2)] {
+            let row = sizes.iter().find(|row| row.repo == path(beside)).unwrap();
+            assert!(!row.is_repo && row.old.files == images && row.old.bytes > 0, "{beside}");
+        }
     });
 }
 
