@@ -134,6 +134,10 @@ pub enum Command {
     Log(LogArgs),
     /// Show a snapshot or an operation.
     Show(ShowArgs),
+    /// Show which operation brought a file to a ref.
+    Blame(BlameArgs),
+    /// Find where a package, a file or an object is and was, and since when.
+    Find(FindArgs),
     /// List what a snapshot holds.
     Ls(LsArgs),
     /// Print a file of a snapshot.
@@ -372,6 +376,14 @@ pub struct ListsArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A TIME is 2025-11-01T12:00:00Z, a date in UTC, or how long ago: 36h, 7d. An operation is shown that
+every filter accepts.
+
+Examples:
+  cairn log production/9.7
+  cairn log --release 9 --command promote --since 30d
+  cairn log --user mara --since 2025-11-01 --until 2025-11-30")]
 pub struct LogArgs {
     /// Only operations that moved this ref.
     #[arg(value_name = "REF")]
@@ -379,12 +391,68 @@ pub struct LogArgs {
     /// How many operations, newest first.
     #[arg(short = 'N', long = "number", value_name = "N")]
     pub number: Option<usize>,
+    /// Only those of this user, also where the user became another one.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Only those at or after this time.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only those at or before this time.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only those that moved a ref of this release: 9, 9-beta.
+    #[arg(long, value_name = "RELEASE")]
+    pub release: Option<String>,
+    /// Only those of this command, such as promote; may be given again.
+    #[arg(long = "command", value_name = "COMMAND")]
+    pub commands: Vec<String>,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Of an operation, what it did to each ref is shown as by cairn diff --by packages.
+
+Examples:
+  cairn show production/9.7
+  cairn show 42
+  cairn show 42 --by all")]
 pub struct ShowArgs {
     /// A revision, or an operation's number or id.
     #[arg(value_name = "REV|OP")]
+    pub what: String,
+    /// How deep to compare what an operation changed [default: packages].
+    #[arg(long, value_enum)]
+    pub by: Option<By>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What counts is content. Of a directory every file below it is listed; of one file also where the
+operation had it from: staging, and the compose before.
+
+Examples:
+  cairn blame production/9.7 BaseOS/x86_64/os/repodata/repomd.xml
+  cairn blame production/9.7 BaseOS/x86_64/os/Packages/k")]
+pub struct BlameArgs {
+    /// The ref.
+    #[arg(value_name = "REF")]
+    pub name: String,
+    /// The file or directory in it.
+    pub path: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+WHAT is a package (its NEVRA), the name of any file or a pattern for it (*, ?, [abc], {a,b}), a path,
+which has a / in it, or an object: 64 hex digits. Everything that a ref ever named is searched, but
+for snapshots that were collected.
+
+Examples:
+  cairn find bash-5.1.8-9.el9.x86_64
+  cairn find 'openssl-3.5*'
+  cairn find BaseOS/x86_64/os/images/boot.iso")]
+pub struct FindArgs {
+    /// A NEVRA, a file's name, a path or an object.
     pub what: String,
 }
 

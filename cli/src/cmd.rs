@@ -12,6 +12,7 @@ mod init;
 mod release;
 mod repodata;
 mod report;
+mod search;
 mod shell;
 mod status;
 mod toolkit;
@@ -92,6 +93,8 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Status => status::run(&context),
         Command::Log(args) => history::log(&context, args),
         Command::Show(args) => history::show(&context, args),
+        Command::Blame(args) => search::blame(&context, args),
+        Command::Find(args) => search::find(&context, args),
         Command::Ls(args) => content::ls(&context, args),
         Command::Cat(args) => content::cat(&context, args),
         Command::Diff(args) => diff::run(&context, args),

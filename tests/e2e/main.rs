@@ -11,6 +11,7 @@ mod filesystems;
 mod fsck;
 mod gates;
 mod gc;
+mod history;
 mod html;
 mod lists;
 mod main_job;

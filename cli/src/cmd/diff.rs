@@ -17,6 +17,7 @@ use cairn_store::fs::{Dir, Kind};
 use cairn_store::id::SnapshotId;
 use cairn_store::path::display;
 use cairn_store::refs::{RefName, Rev};
+use cairn_store::tree::DirEntry;
 use serde::Serialize;
 
 use super::{Context, Exit};
@@ -24,7 +25,7 @@ use crate::args::{By, DiffArgs, Format};
 use crate::failure::Failure;
 use crate::output::{self, size};
 
-pub use text::package_lines;
+pub use text::{package_lines, render};
 
 /// The exit code for differences, when it was asked for.
 const DIFFERENT: u8 = 3;
@@ -54,13 +55,14 @@ struct Side {
 }
 
 /// What a report is made of.
-struct Review {
+pub struct Review {
     old: Side,
     new: Side,
     by: By,
     /// The filter as it was typed; nothing if there is none.
     filter: Option<String>,
-    audit: Audit,
+    /// What differs.
+    pub audit: Audit,
     /// What the refs named before, for the page only.
     histories: Vec<History>,
 }
@@ -129,37 +131,59 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
     Ok(if different && args.exit_code { DIFFERENT } else { 0 })
 }
 
+impl Side {
+    fn of(site: &Site, rev: String, id: SnapshotId) -> Result<(Self, DirEntry), Failure> {
+        let snapshot = site.store.snapshot(&id)?;
+        let root = snapshot.root();
+        let (files, bytes) = (root.files, root.bytes);
+        Ok((Side { rev, id, time: snapshot.time, files, bytes }, root))
+    }
+}
+
+impl Review {
+    /// Compares two snapshots, everything in them.
+    pub fn between(site: &Site, old: SnapshotId, new: SnapshotId, by: By) -> Result<Self, Failure> {
+        let side = |id: SnapshotId| Side::of(site, id.to_string(), id);
+        Self::of(site, side(old)?, side(new)?, by, Filter::default(), None)
+    }
+
+    fn of(
+        site: &Site,
+        (old, before): (Side, DirEntry),
+        (new, after): (Side, DirEntry),
+        by: By,
+        filter: Filter,
+        typed: Option<String>,
+    ) -> Result<Self, Failure> {
+        let level = match by {
+            By::Files => Level::Files,
+            By::Packages => Level::Packages,
+            By::Metadata => Level::Metadata,
+            By::All => Level::Everything,
+        };
+        let open = |file: &_, path: &_| site.open_content(file, path);
+        let options = Options { broken: Broken::Report, filter };
+        let (before, after) = (Some(&before), Some(&after));
+        let audit = audit::compare(&site.store, &open, before, after, level, &options)
+            .map_err(cairn_releng::Error::from)?;
+        Ok(Review { old, new, by, filter: typed, audit, histories: Vec::new() })
+    }
+}
+
 fn compare(site: &Site, args: &DiffArgs, format: Format) -> Result<Review, Failure> {
     let by = args.by.unwrap_or(match format {
         Format::Text | Format::Json => By::Files,
         Format::Markdown | Format::Html => By::All,
     });
-    let level = match by {
-        By::Files => Level::Files,
-        By::Packages => Level::Packages,
-        By::Metadata => Level::Metadata,
-        By::All => Level::Everything,
-    };
     let filter =
         Filter::new(&args.repos, &args.arches, &args.names).map_err(cairn_releng::Error::from)?;
-    let side = |rev: &String| -> Result<_, Failure> {
-        let id = site.resolve(rev)?;
-        let snapshot = site.store.snapshot(&id)?;
-        let root = snapshot.root();
-        let (files, bytes) = (root.files, root.bytes);
-        Ok((Side { rev: rev.clone(), id, time: snapshot.time, files, bytes }, root))
-    };
-    let ((old, before), (new, after)) = (side(&args.old)?, side(&args.new)?);
-    let open = |file: &_, path: &_| site.open_content(file, path);
-    let options = Options { broken: Broken::Report, filter };
-    let audit = audit::compare(&site.store, &open, Some(&before), Some(&after), level, &options)
-        .map_err(cairn_releng::Error::from)?;
+    let side = |rev: &String| Side::of(site, rev.clone(), site.resolve(rev)?);
     let typed = [("--repo", &args.repos), ("--arch", &args.arches), ("--name", &args.names)];
     let typed =
         typed.iter().flat_map(|(flag, list)| list.iter().map(move |v| format!("{flag} {v}")));
     let typed: Vec<_> = typed.collect();
-    let filter = Some(typed.join(" ")).filter(|typed| !typed.is_empty());
-    let mut review = Review { old, new, by, filter, audit, histories: Vec::new() };
+    let typed = Some(typed.join(" ")).filter(|typed| !typed.is_empty());
+    let mut review = Review::of(site, side(&args.old)?, side(&args.new)?, by, filter, typed)?;
     if format == Format::Html {
         review.histories = histories(site, &review)?;
     }

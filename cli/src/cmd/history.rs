@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use cairn_releng::Site;
+use cairn_releng::audit::Audit;
+use cairn_releng::history::{self, Edge, LogFilter};
 use cairn_store::diff::Changed;
 use cairn_store::id::{OperationId, SnapshotId};
 use cairn_store::log::Operation;
@@ -10,9 +12,10 @@ use cairn_store::refs::{RefName, Rev};
 use cairn_store::snapshot::Snapshot;
 use serde::Serialize;
 
+use super::diff::{self, Review};
 use super::report::{changed, short};
 use super::{Context, Exit};
-use crate::args::{LogArgs, ShowArgs};
+use crate::args::{By, LogArgs, ShowArgs};
 use crate::failure::Failure;
 use crate::output::{count, size};
 
@@ -70,23 +73,22 @@ impl OperationRow {
 
 /// `cairn log`.
 pub fn log(context: &Context<'_>, args: &LogArgs) -> Exit {
-    let site = context.site(None)?;
-    let numbers: Vec<u64> = match &args.name {
-        Some(name) => {
-            let name = RefName::new(name.as_str())?;
-            let moves = site.store.index().view()?.history(&name)?;
-            if moves.is_empty() {
-                return Err(cairn_store::Error::UnknownRef(name.to_string()).into());
-            }
-            moves.into_iter().map(|(number, _)| number).collect()
-        }
-        None => (1..=site.store.head()?.map_or(0, |head| head.number)).rev().collect(),
+    let when = |flag, text: &Option<String>, edge| {
+        text.as_deref().map(|text| history::parse_when(flag, text, edge)).transpose()
     };
-    let limit = args.number.unwrap_or(usize::MAX);
-    let mut operations = Vec::new();
-    for number in numbers.into_iter().take(limit) {
-        operations.push(read_operation(&site, number)?);
-    }
+    let filter = LogFilter {
+        name: args.name.as_deref().map(RefName::new).transpose()?,
+        user: args.user.clone(),
+        since: when("--since", &args.since, Edge::Begin)?,
+        until: when("--until", &args.until, Edge::End)?,
+        release: args.release.clone(),
+        verbs: args.commands.clone(),
+        limit: args.number,
+    };
+    let site = context.site(None)?;
+    let operations = history::log(&site, &filter)?;
+    let operations: Vec<OperationRow> =
+        operations.into_iter().map(|(id, operation)| OperationRow::new(id, operation)).collect();
     context.output.notes(site.store.notes());
     if context.output.json {
         return Ok(context.output.document("log", &LogDocument { operations }).map(|()| 0)?);
@@ -160,8 +162,13 @@ struct RefChange {
     name: String,
     /// Null where one of the two snapshots was collected.
     changed: Option<Changed>,
+    /// What that is; nothing where there is nothing to compare with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<Audit>,
     #[serde(skip)]
     collected: Vec<String>,
+    #[serde(skip)]
+    text: String,
 }
 
 /// `cairn show`.
@@ -169,7 +176,7 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Exit {
     let site = context.site(None)?;
     context.output.notes(site.store.notes());
     if let Some(number) = find_operation(&site, &args.what)? {
-        return show_operation(context, &site, number);
+        return show_operation(context, &site, number, args.by.unwrap_or(By::Packages));
     }
     let id = site.store.resolve(&Rev::parse(&args.what)?)?;
     let snapshot = site.store.snapshot(&id)?;
@@ -241,7 +248,7 @@ fn find_operation(site: &Site, what: &str) -> Result<Option<u64>, Failure> {
     Ok(None)
 }
 
-fn show_operation(context: &Context<'_>, site: &Site, number: u64) -> Exit {
+fn show_operation(context: &Context<'_>, site: &Site, number: u64, by: By) -> Exit {
     let details = site.store.operation(number)?.details;
     let row = read_operation(site, number)?;
     let mut differences = Vec::new();
@@ -261,7 +268,15 @@ fn show_operation(context: &Context<'_>, site: &Site, number: u64) -> Exit {
             true => Some(Changed::between(&site.store, old.as_ref(), new.as_ref())?),
             false => None,
         };
-        differences.push(RefChange { name: edit.name.clone(), changed, collected });
+        let (mut audit, mut text) = (None, String::new());
+        // What is new altogether differs in everything; the counts say that.
+        if let (Some(old), Some(new), true) = (edit.old, edit.new, collected.is_empty()) {
+            let review = Review::between(site, old, new, by)?;
+            text = diff::render(context.output, &review);
+            audit = Some(review.audit);
+        }
+        let name = edit.name.clone();
+        differences.push(RefChange { name, changed, audit, collected, text });
     }
     let document = OperationDocument { operation: row, details, changed: differences };
     if context.output.json {
@@ -274,6 +289,12 @@ fn show_operation(context: &Context<'_>, site: &Site, number: u64) -> Exit {
             None => difference.collected.join("; "),
         };
         let _ = writeln!(text, "    {}: {what}", difference.name);
+    }
+    for difference in &document.changed {
+        if !difference.text.is_empty() {
+            let _ = write!(text, "\n{}\n", context.output.strong(&difference.name));
+            text += &difference.text;
+        }
     }
     Ok(context.output.text(&text).map(|()| 0)?)
 }

@@ -10,6 +10,7 @@ pub mod content;
 pub mod digests;
 pub mod error;
 pub mod gates;
+pub mod history;
 pub mod lists;
 pub mod media;
 pub mod names;
