@@ -236,7 +236,7 @@ impl Index {
         &self,
         operations: &[(OperationId, Operation)],
         contents: &[(PackId, Listing)],
-        inodes: &[Inode],
+        inodes: &[Vec<Inode>],
     ) -> Result<()> {
         self.write(|txn| {
             let mut meta = txn.open_table(META).map_err(damaged)?;
@@ -265,7 +265,7 @@ impl Index {
                 meta.insert("head", head.as_slice()).map_err(damaged)?;
             }
             let mut table = txn.open_table(INODES).map_err(damaged)?;
-            for inode in inodes {
+            for inode in inodes.iter().flatten() {
                 table.insert((inode.dev, inode.ino), &inode.encode()).map_err(damaged)?;
             }
             Ok(())

@@ -88,8 +88,8 @@ pub struct Ingested {
     pub root: DirEntry,
     /// What was found and done.
     pub counts: Counts,
-    /// For the inode cache.
-    pub inodes: Vec<Inode>,
+    /// For the inode cache, by directory.
+    pub inodes: Vec<Vec<Inode>>,
 }
 
 struct Walk<'a> {
@@ -203,33 +203,37 @@ impl Store {
             .collect::<Result<Vec<_>>>()?;
         batch.commit(Sync::Now)?;
 
-        let mut inodes = Vec::with_capacity(files_read as usize);
+        // Directory by directory: what is remembered takes the place of what was read.
+        objects.reserve(read.iter().map(Vec::len).sum());
+        let mut inodes = Vec::with_capacity(read.len());
         let (mut files_read, mut bytes_read) = (0, 0);
-        let files = unknown.iter().flat_map(|(_, files)| files);
-        for (Unknown { file, .. }, read) in files.zip(read.into_iter().flatten()) {
-            objects.insert(file.inode, read.object);
-            // A file that was known by its sample is not written again: the next compose links it
-            // once more and moves its change time anyway.
-            if !read.whole {
-                continue;
+        for ((_, files), read) in unknown.into_iter().zip(read) {
+            let mut remembered = Vec::with_capacity(files.len());
+            for (Unknown { file, .. }, read) in files.into_iter().zip(read) {
+                objects.insert(file.inode, read.object);
+                // A file that was known by its sample is not written again: the next compose links
+                // it once more and moves its change time anyway.
+                if !read.whole {
+                    continue;
+                }
+                files_read += 1;
+                bytes_read += file.size;
+                if may_remember(read.ctime, started, placement) {
+                    remembered.push(Inode {
+                        dev: file.inode.dev,
+                        ino: file.inode.ino,
+                        size: file.size,
+                        mtime: file.mtime,
+                        ctime: read.ctime,
+                        object: read.object,
+                        pool: pool.tag(),
+                        sample: read.sample,
+                        links: read.links,
+                    });
+                }
             }
-            files_read += 1;
-            bytes_read += file.size;
-            if may_remember(read.ctime, started, placement) {
-                inodes.push(Inode {
-                    dev: file.inode.dev,
-                    ino: file.inode.ino,
-                    size: file.size,
-                    mtime: file.mtime,
-                    ctime: read.ctime,
-                    object: read.object,
-                    pool: pool.tag(),
-                    sample: read.sample,
-                    links: read.links,
-                });
-            }
+            inodes.push(remembered);
         }
-        drop(unknown);
         // The sticky and set-group-id bits of a shared compose directory are not the release's.
         let root = make_tree(draft, &root, &objects, 0o777)?;
         let counts = Counts { files: root.files, bytes: root.bytes, files_read, bytes_read };
@@ -298,8 +302,9 @@ impl Store {
             .par_iter()
             .map(|(_, dir)| dir.files().map(|(_, file)| knows(file)).collect())
             .collect::<Result<Vec<Vec<_>>>>()?;
-        let files = answers.iter().map(Vec::len).sum();
-        let mut objects = HashMap::with_capacity(files);
+        let answered = answers.iter().flatten();
+        let known = answered.filter(|answer| matches!(answer, Answer::Known(_))).count();
+        let mut objects = HashMap::with_capacity(known);
         let mut claimed = HashSet::new();
         let mut unknown = Vec::new();
         for ((path, dir), answers) in dirs.iter().zip(answers) {
@@ -456,7 +461,9 @@ impl Reader<'_> {
                 files.iter().map(|file| self.file(&dir, file, &mut buffer)).collect()
             })
             .collect::<Result<Vec<Vec<_>>>>()?;
-        Ok(read.into_iter().flatten().collect())
+        let mut all = Vec::with_capacity(files.len());
+        all.extend(read.into_iter().flatten());
+        Ok(all)
     }
 
     fn file(&self, dir: &Dir, unknown: &Unknown<'_>, buffer: &mut Vec<u8>) -> Result<Read> {

@@ -163,7 +163,7 @@ impl Store {
                     |inode: &Inode| (InodeKey { dev: inode.dev, ino: inode.ino }, inode.object);
                 taken.objects.extend(inodes.iter().map(object));
                 moved.extend(inodes.iter().map(|i| (InodeKey { dev: i.dev, ino: i.ino }, i.ctime)));
-                self.index().advance(&[], &[], &inodes)?;
+                self.index().advance(&[], &[], &[inodes])?;
                 fault::hit(CrashPoint::PortionAdopted);
             }
         }

@@ -11,7 +11,8 @@ use crate::fault::{self, CrashPoint};
 use crate::fs::Dir;
 use crate::mount::Mount;
 use crate::path::RelPath;
-use crate::pool::{Batch, Sync};
+use crate::pool::{Batch, Pool, Sync};
+use crate::progress::Observer;
 use crate::store::Store;
 use crate::tree::{DirEntry, Entry, FileEntry};
 
@@ -56,20 +57,53 @@ impl Build<'_> {
 
     /// Brings the objects that a tree needs and its mount's pool lacks from the other pools.
     fn import(&self, apply: &Apply<'_>, holds: Option<&DirEntry>, target: &DirEntry) -> Result<()> {
-        let mut wanted: Vec<(RelPath, FileEntry)> = Vec::new();
+        // A mount that is away cannot help; the object that only it has is named below.
+        let names = self.store.mount_names().filter(|name| *name != self.mount.spec.name);
+        let others = names.filter_map(|name| self.store.mount(name).ok()).collect();
+        let pool = self.mount.pool();
+        let mut import = Import { pool, others, observer: apply.observer, batch: None };
+        let work = &self.plan.work;
+        let total = (work.files_added + work.files_changed, work.bytes_added);
+        let mut wanted = Vec::with_capacity(SOME);
         diff(apply.nodes, holds, Some(target), &mut |change| {
             if let Change { path, new: Some(Entry::File(file)), old } = change
                 && !matches!(old, Some(Entry::File(old)) if old.object == file.object)
             {
                 wanted.push((path, file));
+                if wanted.len() == SOME {
+                    import.some(&mut wanted, total)?;
+                }
             }
             Ok(())
         })?;
-        let pool = self.mount.pool();
+        import.some(&mut wanted, total)?;
+        import.batch.map_or(Ok(()), |batch| batch.commit(Sync::Later))
+    }
+}
+
+/// How many paths are looked at together: enough for all threads, and no matter for memory.
+const SOME: usize = 4096;
+
+/// Objects on their way into a pool from the others.
+struct Import<'a> {
+    pool: &'a Pool,
+    others: Vec<Mount>,
+    observer: &'a dyn Observer,
+    /// Begun with the first object that is not here.
+    batch: Option<Batch<'a>>,
+}
+
+impl Import<'_> {
+    /// Brings in what is not here of some files, and forgets the files. `total` is what there may
+    /// be in all, in files and bytes.
+    fn some(&mut self, wanted: &mut Vec<(RelPath, FileEntry)>, total: (u64, u64)) -> Result<()> {
         let missing = wanted
-            .into_par_iter()
+            .par_drain(..)
             .map(|(path, file)| {
-                let here = file.object.is_empty_file() || pool.stat(&file.object)?.is_some();
+                let here = file.object.is_empty_file() || self.pool.stat(&file.object)?.is_some();
+                if here && self.batch.is_some() {
+                    self.observer.advance(1, file.size);
+                }
                 Ok((!here).then_some((path, file)))
             })
             .filter_map(Result::transpose)
@@ -77,32 +111,32 @@ impl Build<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        // A mount that is away cannot help; the object that only it has is named below.
-        let names = self.store.mount_names().filter(|name| *name != self.mount.spec.name);
-        let others: Vec<Mount> = names.filter_map(|name| self.store.mount(name).ok()).collect();
-        let bytes = missing.iter().map(|(_, file)| file.size).sum();
-        apply.observer.begin("Bringing objects in", missing.len() as u64, bytes);
-        let batch = Batch::new(pool)?;
+        if self.batch.is_none() {
+            self.observer.begin("Bringing objects in", total.0, total.1);
+            self.batch = Some(Batch::new(self.pool)?);
+        }
+        let Some(batch) = &self.batch else { return Ok(()) };
         missing.par_chunks(16).try_for_each(|chunk| {
-            chunk.iter().try_for_each(|(path, file)| {
-                if apply.observer.interrupted() {
-                    return Err(Error::Interrupted);
-                }
-                for other in &others {
-                    if let Some(stat) = other.pool().stat(&file.object)? {
-                        batch.import(other.pool(), &stat, file, apply.observer)?;
-                        apply.observer.advance(1, file.size);
-                        return Ok(());
-                    }
-                }
-                // Another command may have brought it here in the meantime.
-                if pool.stat(&file.object)?.is_none() {
-                    return Err(pool.missing(&file.object, path));
-                }
-                apply.observer.advance(1, file.size);
-                Ok(())
-            })
-        })?;
-        batch.commit(Sync::Later)
+            chunk.iter().try_for_each(|(path, file)| self.one(batch, path, file))
+        })
+    }
+
+    fn one(&self, batch: &Batch<'_>, path: &RelPath, file: &FileEntry) -> Result<()> {
+        if self.observer.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        for other in &self.others {
+            if let Some(stat) = other.pool().stat(&file.object)? {
+                batch.import(other.pool(), &stat, file, self.observer)?;
+                self.observer.advance(1, file.size);
+                return Ok(());
+            }
+        }
+        // Another command may have brought it here in the meantime.
+        if self.pool.stat(&file.object)?.is_none() {
+            return Err(self.pool.missing(&file.object, path));
+        }
+        self.observer.advance(1, file.size);
+        Ok(())
     }
 }

@@ -6,7 +6,6 @@
 //! thousand rows that are rendered in parallel and handed on in order; memory holds a few of them
 //! whatever the size of the tree.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -456,15 +455,17 @@ impl Chunk {
             Kind::Symlink | Kind::Other(_) => b'l',
         };
         let out = &mut self.times;
-        // Writing to memory does not fail.
-        let _ = write!(out, "{}", facts.time);
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(digits.format(facts.time).as_bytes());
         out.extend_from_slice(&[b'\t', kind]);
         if facts.mode & 0o004 == 0 {
             out.push(b'-');
         } else if access == Access::Restricted {
             out.push(b'*');
         }
-        let _ = write!(out, "\t{}\t", facts.size);
+        out.push(b'\t');
+        out.extend_from_slice(digits.format(facts.size).as_bytes());
+        out.push(b'\t');
         out.extend_from_slice(path);
         out.push(b'\n');
         self.time_rows += 1;

@@ -60,7 +60,7 @@ pub(super) struct Moves<'a> {
     pub moves: Vec<Move>,
     pub intent: Intent,
     pub details: serde_json::Value,
-    pub inodes: Vec<Inode>,
+    pub inodes: Vec<Vec<Inode>>,
 }
 
 impl Site {
