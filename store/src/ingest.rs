@@ -13,6 +13,7 @@
 
 mod adopt;
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
@@ -99,14 +100,46 @@ struct Walk<'a> {
 /// A directory as the walk found it.
 struct FoundDir {
     stat: Stat,
-    entries: Vec<(Box<[u8]>, Found)>,
+    /// The names of all entries, one after another: one allocation, because there are millions.
+    names: Vec<u8>,
+    /// Where each entry's name ends, and what it is.
+    entries: Vec<(usize, Found)>,
 }
 
 impl FoundDir {
+    fn new(stat: Stat) -> Self {
+        Self { stat, names: Vec::new(), entries: Vec::new() }
+    }
+
+    /// Returns the name of the entry at this index.
+    fn name(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).map_or(0, |before| self.entries[before].0);
+        &self.names[start..self.entries[index].0]
+    }
+
+    /// Returns what has this name.
+    fn get(&self, name: &[u8]) -> Option<&Found> {
+        let (mut low, mut high) = (0, self.entries.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.name(middle).cmp(name) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Some(&self.entries[middle].1),
+                Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// Iterates over what is in this directory itself, by name.
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &Found)> {
+        self.entries.iter().enumerate().map(|(index, (_, found))| (self.name(index), found))
+    }
+
     /// Iterates over the files in this directory itself.
     fn files(&self) -> impl Iterator<Item = (&[u8], &FoundFile)> {
-        self.entries.iter().filter_map(|(name, found)| match found {
-            Found::File(file) => Some((&**name, file)),
+        self.iter().filter_map(|(name, found)| match found {
+            Found::File(file) => Some((name, file)),
             Found::Dir(_) | Found::Symlink(_) => None,
         })
     }
@@ -363,7 +396,9 @@ impl Walk<'_> {
         }
         let mut names = dir.names()?;
         names.sort_unstable();
-        let mut entries = Vec::with_capacity(names.len());
+        let mut here = FoundDir::new(stat);
+        here.names.reserve_exact(names.iter().map(|name| name.len()).sum());
+        here.entries.reserve_exact(names.len());
         let mut dirs = Vec::new();
         for name in names {
             let stat = dir.stat(&name)?;
@@ -391,35 +426,36 @@ impl Walk<'_> {
                     mtime: stat.mtime,
                 }),
                 Kind::Dir => {
-                    dirs.push((entries.len(), stat));
-                    Found::Dir(Box::new(FoundDir { stat, entries: Vec::new() }))
+                    dirs.push((here.entries.len(), stat));
+                    Found::Dir(Box::new(FoundDir::new(stat)))
                 }
                 Kind::Other(kind) => {
                     return Err(Error::UnsupportedKind { path: dir.path_of(&name), kind });
                 }
             };
-            entries.push((name, found));
+            here.names.extend_from_slice(&name);
+            here.entries.push((here.names.len(), found));
         }
-        self.observer.advance((entries.len() - dirs.len()) as u64, 0);
+        self.observer.advance((here.entries.len() - dirs.len()) as u64, 0);
         // The handle is closed before the walk goes down where only one way leads on, so a deep
         // chain does not hold a descriptor per level.
         let below = dirs
             .into_par_iter()
             .map(|(index, stat)| {
-                let child = dir.dir(&entries[index].0)?;
+                let child = dir.dir(here.name(index))?;
                 Ok((index, self.dir(&child, stat, depth + 1)?))
             })
             .collect::<Result<Vec<_>>>()?;
         for (index, found) in below {
-            entries[index].1 = Found::Dir(Box::new(found));
+            here.entries[index].1 = Found::Dir(Box::new(found));
         }
-        Ok(FoundDir { stat, entries })
+        Ok(here)
     }
 }
 
 fn list_dirs<'a>(dir: &'a FoundDir, path: &RelPath, out: &mut Vec<(RelPath, &'a FoundDir)>) {
     out.push((path.clone(), dir));
-    for (name, found) in &dir.entries {
+    for (name, found) in dir.iter() {
         if let Found::Dir(child) = found {
             list_dirs(child, &path.join(name), out);
         }
@@ -610,7 +646,7 @@ fn make_tree(
         .collect();
     let made = below.into_par_iter().map(|child| make_tree(draft, child, objects, dir_mode));
     let mut made = made.collect::<Result<Vec<_>>>()?.into_iter();
-    let entries = dir.entries.iter().map(|(name, found)| {
+    let entries = dir.iter().map(|(name, found)| {
         let entry = match found {
             Found::File(file) => {
                 let object = *objects.get(&file.inode).expect("every file is known or was read");
@@ -620,7 +656,7 @@ fn make_tree(
             Found::Dir(_) => Entry::Dir(made.next().expect("every directory was made")),
             Found::Symlink(link) => Entry::Symlink(link.clone()),
         };
-        (&**name, entry)
+        (name, entry)
     });
     let tree = Tree::of_sorted(entries)?;
     Ok(draft.put(tree, dir.stat.mode & dir_mode, dir.stat.mtime))

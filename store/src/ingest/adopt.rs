@@ -414,13 +414,13 @@ fn compare(
     if (was.stat.mode, was.stat.mtime) != (is.stat.mode, is.stat.mtime) {
         changed.push((path.clone(), "the directory itself"));
     }
-    let mut now = is.entries.iter().peekable();
-    for (name, before) in &was.entries {
-        while let Some((other, _)) = now.next_if(|(other, _)| other < name) {
+    let mut now = is.iter().peekable();
+    for (name, before) in was.iter() {
+        while let Some((other, _)) = now.next_if(|(other, _)| *other < name) {
             changed.push((path.join(other), "added"));
         }
         let path = path.join(name);
-        match (before, now.next_if(|(other, _)| other == name).map(|(_, found)| found)) {
+        match (before, now.next_if(|(other, _)| *other == name).map(|(_, found)| found)) {
             (_, None) => changed.push((path, "removed")),
             (Found::Dir(was), Some(Found::Dir(is))) => compare(was, is, &path, changed, touched),
             (Found::File(was), Some(Found::File(is))) => {
@@ -453,17 +453,13 @@ fn read_again(source: &Dir, path: &RelPath, observer: &dyn Observer) -> Result<O
 fn file_at<'d>(dir: &'d FoundDir, path: &RelPath) -> Option<&'d FoundFile> {
     let (parent, last) = path.split_last()?;
     let mut dir = dir;
-    let find = |dir: &'d FoundDir, name: &[u8]| {
-        let at = dir.entries.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
-        Some(&dir.entries[at].1)
-    };
     for name in parent.names() {
-        match find(dir, name)? {
+        match dir.get(name)? {
             Found::Dir(child) => dir = child,
             Found::File(_) | Found::Symlink(_) => return None,
         }
     }
-    match find(dir, last)? {
+    match dir.get(last)? {
         Found::File(file) => Some(file),
         Found::Dir(_) | Found::Symlink(_) => None,
     }
