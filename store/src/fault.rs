@@ -67,6 +67,12 @@ crash_points! {
     ViewRecorded = "view-recorded",
     /// The live root directory has another mode; its view's record is from before.
     ViewRootSet = "view-root-set",
+    /// A link beside a view is made, under the pool's name for it.
+    LinkPrepared = "link-prepared",
+    /// A link beside a view is in its place; the directory is not synced.
+    LinkSwitched = "link-switched",
+    /// A link beside a view is in its place, on disk.
+    LinkSwitchSynced = "link-switch-synced",
     /// A damaged file of the store has a name in quarantine.
     RecordKept = "record-kept",
     /// A sound file of the store has taken the place of a damaged one.

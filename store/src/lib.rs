@@ -1,7 +1,7 @@
 //! The mechanism of cairn: bytes, names, trees, log, pools and atomic publishing.
 //!
 //! It knows nothing of packages, distributions or environments and prints nothing. Inside,
-//! things depend downwards only: verbs ([`ingest`], [`diff`], [`publish`], [`gc`]) on [`store`], [`log`]
+//! things depend downwards only: verbs ([`ingest`], [`diff`], [`publish`], [`link`], [`gc`]) on [`store`], [`log`]
 //! and [`index`], those on [`tree`] and [`snapshot`], those on [`pool`], those on [`fs`] and
 //! [`fault`], those on [`id`], [`path`] and [`error`].
 
@@ -14,6 +14,7 @@ pub mod gc;
 pub mod id;
 pub mod index;
 pub mod ingest;
+pub mod link;
 pub mod lock;
 pub mod log;
 pub mod mount;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir, Replace, hex_random};
+use crate::path::RelPath;
 use crate::pool::{LinkMode, Pool};
 use crate::refs::RefName;
 
@@ -226,6 +227,28 @@ impl Mount {
     /// Returns the mount's objects.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Opens the directory that holds a path of the mount, creating it with the mount's owner, and
+    /// returns it with the path's last name.
+    ///
+    /// # Errors
+    /// [`Error::ViewOccupied`] for the mount itself, which nothing may take.
+    pub fn make_parent(&self, path: &RelPath) -> Result<(Dir, Vec<u8>)> {
+        let (parent, last) = path.split_last().ok_or_else(|| Error::ViewOccupied {
+            path: self.spec.path.clone(),
+            reason: "a view cannot take the whole mount".into(),
+        })?;
+        let mut dir = self.root.try_clone()?;
+        for name in parent.names() {
+            if dir.make_dir(name, 0o755)?
+                && let Some(owner) = self.spec.owner
+            {
+                dir.set_owner_of(name, owner)?;
+            }
+            dir = dir.dir(name)?;
+        }
+        Ok((dir, last.to_vec()))
     }
 
     /// Returns the refs that something was published of here, or was begun to be, by name.

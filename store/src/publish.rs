@@ -417,7 +417,7 @@ impl Prepared {
     pub fn swap(mut self, snapshot: SnapshotId, now: jiff::Timestamp) -> Result<bool> {
         let Some(next) = self.next else { return self.stay(snapshot) };
         let name = tree_dir(&self.dir, next)?.ok_or_else(|| lost(&self.dir))?;
-        let (parent, last) = self.parent()?;
+        let (parent, last) = self.mount.make_parent(&self.plan.view.path)?;
         match self.mount.strategy {
             Strategy::Exchange => match parent.try_stat(&last)? {
                 Some(_) => self.dir.exchange(&name, &parent, &last)?,
@@ -500,25 +500,6 @@ impl Prepared {
                 self.dir.dir(&tree_dir(&self.dir, ino)?.ok_or_else(|| lost(&self.dir))?)
             }
         }
-    }
-
-    /// Opens the directory that holds the view's path, creating it with the mount's owner.
-    fn parent(&self) -> Result<(Dir, Vec<u8>)> {
-        let path = &self.plan.view.path;
-        let (parent, last) = path.split_last().ok_or_else(|| Error::ViewOccupied {
-            path: self.mount.spec.path.clone(),
-            reason: "a view cannot take the whole mount".into(),
-        })?;
-        let mut dir = self.mount.root().try_clone()?;
-        for name in parent.names() {
-            if dir.make_dir(name, 0o755)?
-                && let Some(owner) = self.mount.spec.owner
-            {
-                dir.set_owner_of(name, owner)?;
-            }
-            dir = dir.dir(name)?;
-        }
-        Ok((dir, last.to_vec()))
     }
 }
 

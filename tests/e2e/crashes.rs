@@ -643,6 +643,7 @@ fn a_kill_at_any_point_leaves_old_or_new_and_the_next_command_finishes_or_forget
     // Those have tests of their own.
     let others = OF_REPAIRS.iter().chain(&OF_BUILDS).chain(&crate::adopt::POINTS);
     let others = others.chain(&crate::embargo::POINTS);
+    let others = others.chain(&crate::links::POINTS);
     hit.extend(others.map(|point| point.name()));
     let never: Vec<_> = all.difference(&hit).collect();
     assert!(never.is_empty(), "no verb comes to {never:?}");

@@ -13,6 +13,7 @@ mod gates;
 mod gc;
 mod history;
 mod html;
+mod links;
 mod lists;
 mod main_job;
 mod output;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use cairn_releng::gates::{RefGates, Severity, Verdict};
+use cairn_releng::links::LinkReport;
 use cairn_releng::report::{RefPlan, Report, ViewReport};
 use cairn_releng::repos::RepoReport;
 use cairn_releng::verbs::ErrataReport;
@@ -95,6 +96,9 @@ fn text(output: &Output, report: &Report) -> String {
     }
     for view in &report.views {
         let _ = writeln!(text, "  view   {}", view_text(output, view, report.dry_run));
+    }
+    for link in &report.links {
+        let _ = writeln!(text, "  link   {}", link_text(output, link, report.dry_run));
     }
     for name in &report.pending {
         let _ = writeln!(text, "  {}  {name}", output.bad("pending"));
@@ -267,6 +271,21 @@ fn view_text(output: &Output, view: &ViewReport, dry_run: bool) -> String {
     };
     let mode = mode.map_or_else(String::new, |mode| format!("; {mode}"));
     format!("{place}  {tree}{mode}; {links}; {outcome}")
+}
+
+fn link_text(output: &Output, link: &LinkReport, dry_run: bool) -> String {
+    let place = format!("{}:{} → {}", link.mount, link.path, link.target);
+    let before = match &link.old {
+        Some(old) => format!("led to {old}"),
+        None => "new".to_owned(),
+    };
+    match (&link.pending, link.switched) {
+        (Some(reason), _) => format!("{place}  {}", output.bad(&format!("pending: {reason}"))),
+        (None, true) => format!("{place}  {}; {before}", output.good("switched")),
+        (None, false) if !link.differs() => format!("{place}  as it is"),
+        (None, false) if dry_run => format!("{place}  to be switched; {before}"),
+        (None, false) => format!("{place}  not switched"),
+    }
 }
 
 fn paths_of(work: &Changed) -> String {

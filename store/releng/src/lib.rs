@@ -11,6 +11,7 @@ pub mod digests;
 pub mod error;
 pub mod gates;
 pub mod history;
+pub mod links;
 pub mod lists;
 pub mod media;
 pub mod names;

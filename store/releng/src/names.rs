@@ -13,12 +13,14 @@ use crate::config::{
 };
 
 mod guess;
+mod links;
 mod sigs;
 
 #[cfg(test)]
 mod tests;
 
 pub use guess::{ComposeGuess, guess_compose, guess_compose_ref};
+pub use links::{Link, leads_to_a_release, link_of_ref, links};
 
 /// Why a name leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::audit::PackagesDiff;
 use crate::gates::RefGates;
+use crate::links::LinkReport;
 use crate::lists::ListReport;
 use crate::repos::RepoReport;
 use crate::verbs::ErrataReport;
@@ -141,6 +142,9 @@ pub struct Report {
     pub changed: Changed,
     /// The views.
     pub views: Vec<ViewReport>,
+    /// Links beside the views, to the names that releases go by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkReport>,
     /// The mirror lists.
     pub lists: Vec<ListReport>,
     /// Paths whose time was moved forward because content changed with size and time equal.
@@ -176,11 +180,15 @@ pub struct Report {
 impl Report {
     /// Returns whether a view is not yet what its ref says.
     pub fn is_partial(&self) -> bool {
-        !self.pending.is_empty() || self.views.iter().any(|view| view.pending.is_some())
+        !self.pending.is_empty()
+            || self.views.iter().any(|view| view.pending.is_some())
+            || self.links.iter().any(|link| link.pending.is_some())
     }
 
     /// Returns whether nothing changed and nothing would.
     pub fn is_noop(&self) -> bool {
-        self.operation.is_none() && !self.views.iter().any(|view| view.swapped)
+        self.operation.is_none()
+            && !self.views.iter().any(|view| view.swapped)
+            && !self.links.iter().any(|link| link.switched)
     }
 }

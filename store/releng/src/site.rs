@@ -123,6 +123,7 @@ impl Site {
                 }
             }
         }
+        self.recover_links(writer, &mut notes)?;
         Ok(notes)
     }
 

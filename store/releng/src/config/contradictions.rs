@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::read::Reader;
 use super::value::{SignMode, suggestion};
-use super::{BUILT_IN_GATES, Config, Gate, ReleaseSection, SignBy};
+use super::{BUILT_IN_GATES, Config, Environment, Gate, ReleaseSection, SignBy};
 use crate::names;
 
 /// Reports every contradiction at the key that completes it.
@@ -15,12 +15,14 @@ pub(super) fn find(config: &Config, reader: &Reader) {
         repos(release, reader);
         versions(release, reader);
         channels(release, reader);
+        parts(release, reader);
     }
     lists(config, reader);
     gates(config, reader);
     sign(config, reader);
     if reader.is_clean() {
         views(config, reader);
+        links(config, reader);
     }
 }
 
@@ -147,6 +149,57 @@ fn channels(release: &ReleaseSection, reader: &Reader) {
             let message = format!("{major}-{alias} already means channel {owner:?}");
             let key = ["release", &major, "channel", &channel.name, "aliases"];
             reader.contradiction(&key, message, "choose another alias");
+        }
+    }
+}
+
+/// A part of a compose that the release is not made of would silently be missing.
+fn parts(release: &ReleaseSection, reader: &Reader) {
+    let major = release.major.to_string();
+    for channel in release.channels.values() {
+        let key = ["release", &major, "channel", &channel.name, "parts"];
+        let known = |compose: &&String| release.composes.contains(compose);
+        let lost = channel.parts.keys().find(|compose| !known(compose));
+        if let Some(lost) = lost.filter(|_| reader.is_written(&key)) {
+            let hint = suggestion(lost, release.composes.iter().map(String::as_str), "composes");
+            let message = format!("parts of {lost:?}, which is not a compose of release {major}");
+            reader.contradiction(&key, message, hint);
+        }
+    }
+}
+
+/// Finds links that cannot be one, and those whose place is taken by another link or a view.
+fn links(config: &Config, reader: &Reader) {
+    let views = names::views(config);
+    let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
+    for release in config.release_views() {
+        let (major, channel) = (release.major().to_string(), release.channel());
+        for environment in [Environment::Staging, Environment::Production] {
+            let last = match environment {
+                Environment::Staging => "staging_links",
+                Environment::Production | Environment::Vault => "production_links",
+            };
+            let key = ["release", &major, "channel", &channel.name, last];
+            let found = match names::links(&release, environment) {
+                Ok(found) => found,
+                Err(error) => {
+                    reader.contradiction(&key, error.to_string(), "write a plain name");
+                    continue;
+                }
+            };
+            for link in found {
+                let place = (link.mount, link.path);
+                if let Some(view) =
+                    views.iter().find(|v| (&v.mount, &v.path) == (&place.0, &place.1))
+                {
+                    let message =
+                        format!("the link {} takes the place of {}", place.1, view.ref_name);
+                    reader.contradiction(&key, message, "choose another name");
+                } else if let Some(other) = seen.insert(place.clone(), release.name()) {
+                    let message = format!("the link {} is one of {other} too", place.1);
+                    reader.contradiction(&key, message, "choose another name");
+                }
+            }
         }
     }
 }

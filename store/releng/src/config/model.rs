@@ -73,6 +73,8 @@ pub struct Defaults {
     pub never_link: Vec<String>,
     /// Globs of names that an update of staging leaves out.
     pub update_exclude: Vec<String>,
+    /// Repos whose installable trees say where other variants are: a repo and those variants.
+    pub tree_variants: BTreeMap<String, Vec<String>>,
 }
 
 /// `[repodata]`: how repodata is written.
@@ -232,6 +234,14 @@ pub struct Channel {
     pub production: bool,
     /// Whether it may be vaulted; default as `production`.
     pub vault: bool,
+    /// Names beside the staging tree that lead to it, from major, version, channel; default
+    /// `latest-N` and the version for stable, `N-BETA`, `N-LookAhead`, else `N-NAME`.
+    pub staging_links: Vec<Template>,
+    /// Names beside the production tree that lead to it; default `N` and `latest-N` for stable.
+    pub production_links: Vec<Template>,
+    /// Composes of which a minor release takes only these top directories, which it takes from no
+    /// other; default none for a channel of production.
+    pub parts: BTreeMap<String, Vec<String>>,
 }
 
 /// `[gate.NAME]`: what an environment requires, or a gate that is a command.

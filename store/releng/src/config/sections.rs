@@ -42,6 +42,7 @@ const IN_COMPOSE_FILE: &[&str] = &[
     "compose",
     "compose_suffix",
 ];
+const IN_LINK: &[&str] = &["major", "version", "channel"];
 const IN_REPODATA: &[&str] = &["major", "version"];
 const IN_SIGN: &[&str] = &["file", "major", "version", "channel"];
 const IN_KEY: &[&str] = &["major", "version", "channel"];
@@ -189,6 +190,7 @@ fn read_defaults(defaults: Section<'_>) -> Defaults {
         nonrepo_dirs: defaults.get("nonrepo_dirs", list(text(name))),
         never_link: defaults.get("never_link", list(text(glob))),
         update_exclude: defaults.get("update_exclude", list(text(glob))),
+        tree_variants: defaults.get("tree_variants", map(name, some(text(name)))),
     };
     defaults.finish();
     read
@@ -410,8 +412,39 @@ fn read_channel(channel: Section<'_>) -> Channel {
     let suffix = if production { String::new() } else { staging_suffix.clone() };
     let compose_suffix = channel.or("compose_suffix", text(suffix_text), suffix);
     let vault = channel.or("vault", boolean, production);
+    let link = |text: &str| Template::parse(text, IN_LINK);
+    let links = |names: &[&str]| -> Vec<Template> {
+        names.iter().map(|name| link(name).expect("a template of ours")).collect()
+    };
+    let beside = match name.as_str() {
+        "stable" => links(&["latest-{major}", "{version}"]),
+        "beta" => links(&["{major}-BETA"]),
+        "lookahead" => links(&["{major}-LookAhead"]),
+        _ => links(&["{major}-{channel}"]),
+    };
+    let staging_links = channel.or("staging_links", list(text(link)), beside);
+    let beside = if stable && production { links(&["{major}", "latest-{major}"]) } else { vec![] };
+    let production_links = channel.or("production_links", list(text(link)), beside);
+    let mut parts = BTreeMap::new();
+    if !production {
+        parts.insert("Extras".to_owned(), vec!["extras".to_owned(), "plus".to_owned()]);
+        parts.insert("Rocky-devel".to_owned(), vec!["devel".to_owned()]);
+    }
+    let parts = channel.or("parts", map(self::name, some(text(self::name))), parts);
     channel.finish();
-    Channel { name, aliases, version, previous, staging_suffix, compose_suffix, production, vault }
+    Channel {
+        name,
+        aliases,
+        version,
+        previous,
+        staging_suffix,
+        compose_suffix,
+        production,
+        vault,
+        staging_links,
+        production_links,
+        parts,
+    }
 }
 
 fn read_gates(section: Section<'_>, signed: bool) -> (BTreeMap<String, Gate>, GateSettings) {

@@ -490,6 +490,26 @@ const CHANGED: &[(&str, &str, &str)] = &[
         "modules = [\"AppStreem\"]",
         ":158: repo \"AppStreem\" has modules, but is not a repo of release 8; did you mean \"AppStream\"?",
     ),
+    (
+        "production_links = [\"{major}\", \"latest-{major}\"]",
+        "production_links = [\"10.1\"]",
+        ":99: the link mirror/pub/rocky/10.1 takes the place of production/10.1; choose another name",
+    ),
+    (
+        "production_links = [\"{major}\", \"latest-{major}\"]",
+        "production_links = [\"now\", \"x+y\"]",
+        ":99: \"x+y\" is not a name; write a plain name",
+    ),
+    (
+        "production_links = [\"{major}\", \"latest-{major}\"]",
+        "production_links = [\"{arch}\"]",
+        ":100: production_links: unknown placeholder \"{arch}\"; known here: {major}, {version}, {channel}",
+    ),
+    (
+        "Rocky-devel = [\"devel\"] }",
+        "Rocky-dev = [\"devel\"] }",
+        ":128: parts of \"Rocky-dev\", which is not a compose of release 9; did you mean \"Rocky-devel\"?",
+    ),
     ("nfv = \"NFV\"", "NFV = \"NFV\"", ":9: link \"NFV\" points to itself; write link = target"),
     (
         "\"mirror/pub/sig\", vault",

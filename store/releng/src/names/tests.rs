@@ -276,3 +276,50 @@ fn compose_refs_are_guessed_from_paths() {
         assert_eq!(guess_compose_ref(&config, path).as_deref(), expected, "{path}");
     }
 }
+
+#[test]
+fn links_lead_to_the_tree_beside_them() {
+    let config = config(MODEL);
+    let of = |release: &str, environment| {
+        let links = super::links(&config.release(release).unwrap(), environment).unwrap();
+        links.into_iter().map(|link| (link.ref_name, link.target)).collect::<Vec<_>>()
+    };
+    let link = |name: &str, target: &str| {
+        (format!("link/staging/mirror/pub/rocky/{name}"), target.to_owned())
+    };
+    use crate::config::Environment::{Production, Staging, Vault};
+    assert_eq!(of("9", Staging), [link("latest-9", "9.7-RC2"), link("9.7", "9.7-RC2")]);
+    assert_eq!(of("9-beta", Staging), [link("9-BETA", "9.8-beta")]);
+    assert_eq!(of("10-lh", Staging), [link("10-LookAhead", "10.2-LookAhead")]);
+    let link = |name: &str, target: &str| {
+        (format!("link/production/mirror/pub/rocky/{name}"), target.to_owned())
+    };
+    assert_eq!(of("10", Production), [link("10", "10.1"), link("latest-10", "10.1")]);
+    assert_eq!(of("9-beta", Production), []);
+    assert_eq!(of("9", Vault), []);
+
+    let place = "link/staging/mirror/pub/rocky/9.7";
+    assert_eq!(link_of_ref(&config, place), Some(("staging", "mirror/pub/rocky/9.7")));
+    for other in ["link/elsewhere/9", "link/staging", "linked/staging/9", "production/9.7"] {
+        assert_eq!(link_of_ref(&config, other), None, "{other}");
+    }
+    let ours = |target| leads_to_a_release(&config, "production", "mirror/pub/rocky/9", target);
+    assert!(ours("9.6") && ours("9.7"));
+    for other in ["..", "/srv/9.6", "../rocky/9.6", "keep", "9", "99.1", "9.6/", ""] {
+        assert!(!ours(other), "{other}");
+    }
+    let deep = |target| leads_to_a_release(&config, "production", "elsewhere/9", target);
+    assert!(!deep("9.6"));
+}
+
+#[test]
+fn a_release_that_is_called_by_its_version_has_no_link_to_itself() {
+    let text = MODEL.replace(
+        "version = \"9.7\", previous = \"9.6\", staging_suffix = \"-RC2\"",
+        "version = \"9.7\", previous = \"9.6\"",
+    );
+    let config = config(&text);
+    let links = super::links(&config.release("9").unwrap(), crate::config::Environment::Staging);
+    let names: Vec<_> = links.unwrap().into_iter().map(|link| link.path).collect();
+    assert_eq!(names, ["mirror/pub/rocky/latest-9"]);
+}

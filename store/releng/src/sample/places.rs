@@ -58,7 +58,7 @@ arches = ["x86_64", "aarch64"]
 composes = ["Rocky"]
 iso_types = ["BaseOS", "Minimal"]
 repos = {{ plain = [], comps = ["BaseOS", "AppStream", "CRB"], modules = ["AppStream"] }}
-channel.stable = {{ version = "9.7", previous = "9.6", staging_suffix = "-RC2" }}
+channel.stable = {{ version = "9.7", previous = "9.6", staging_suffix = "-RC2", production_links = [] }}
 channel.beta = {{ version = "9.8", previous = "9.7", staging_suffix = "-beta", compose_suffix = "-beta", vault = false }}
 channel.lookahead = {{ aliases = ["lh"], version = "9.8", previous = "9.7", staging_suffix = "-LookAhead", compose_suffix = "-LookAhead", vault = false }}
 "#,

@@ -11,7 +11,7 @@ use cairn_store::refs::RefName;
 use cairn_store::snapshot::Origin;
 use cairn_store::tree::{DirEntry, Draft};
 
-use super::moves::{Destination, Move, Moves};
+use super::moves::{Destination, Move, Moves, link_moves};
 use crate::config::Environment;
 use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
@@ -93,9 +93,15 @@ pub fn open(site: &Site, names: &[String], mode: Mode, observer: &dyn Observer) 
             refs.push(name);
         }
     }
+    let mut links = Vec::new();
+    for name in &refs {
+        links.extend(site.links_to(name)?);
+    }
+    let locked: Vec<RefName> =
+        refs.iter().chain(links.iter().map(|link| &link.spec.name)).cloned().collect();
     let mut report = Report::default();
     let writer = match mode {
-        Mode::Apply => Some(site.store.writer(&refs)?),
+        Mode::Apply => Some(site.store.writer(&locked)?),
         Mode::DryRun => None,
     };
     report.notes = match &writer {
@@ -121,6 +127,7 @@ pub fn open(site: &Site, names: &[String], mode: Mode, observer: &dyn Observer) 
         };
         moves.push(Move { name, old: Some((old, root)), new });
     }
+    moves.extend(link_moves(site, &draft, "open", &links)?);
     let moves = Moves {
         site,
         draft: &draft,

@@ -3,6 +3,7 @@
 use cairn_store::diff::{Changed, diff};
 use cairn_store::id::SnapshotId;
 use cairn_store::index::Inode;
+use cairn_store::link::{LinkSpec, PreparedLink};
 use cairn_store::log::RefEdit;
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
@@ -16,6 +17,7 @@ use super::lists::write_lists;
 use crate::audit;
 use crate::config::ListRoot;
 use crate::error::{Error, Result, told};
+use crate::links::{LinkGoal, LinkReport, link_origin, link_tree, target_in};
 use crate::report::{Mode, Paths, RefMove, RefPlan, Report, ViewReport};
 use crate::site::Site;
 
@@ -81,7 +83,7 @@ impl Moves<'_> {
         observer: &dyn Observer,
     ) -> Result<Report> {
         report.verb = self.verb;
-        for one in &self.moves {
+        for one in self.moves.iter().filter(|one| self.site.link(&one.name).is_none()) {
             let old = one.old.as_ref().map(|(_, root)| root);
             report.changed.add(&Changed::between(self.draft, old, Some(&one.root()))?);
         }
@@ -95,6 +97,13 @@ impl Moves<'_> {
         report.dry_run = true;
         let now = jiff::Timestamp::now();
         for one in &self.moves {
+            let link = self.site.link(&one.name);
+            if let Some(spec) = &link {
+                self.plan_link(one, spec, &mut report)?;
+                if one.is_noop() {
+                    continue;
+                }
+            }
             if let Some(view) = self.site.view(&one.name)? {
                 let goal = self.goal(one, SnapshotId::of(b""), now);
                 let plan = self.site.store.plan_view(self.draft, &view, &goal)?;
@@ -107,11 +116,24 @@ impl Moves<'_> {
                 Destination::Tree { .. } => None,
             };
             report.refs.push(RefMove { name: one.name.to_string(), old, new });
-            if !one.is_noop() {
+            if !one.is_noop() && link.is_none() {
                 report.plan.push(self.plan_ref(one, &mut report.notes)?);
             }
         }
         Ok(report)
+    }
+
+    fn plan_link(&self, one: &Move, spec: &LinkSpec, report: &mut Report) -> Result<()> {
+        let target = target_in(self.draft, spec, &one.root())?;
+        match self.site.look_at_link(spec, &target) {
+            Ok(row) => report.links.push(row),
+            // A plan is for looking at, above all one that would be refused.
+            Err(error @ Error::Store(cairn_store::Error::ViewOccupied { .. })) => {
+                report.refusals.push(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn plan_ref(&self, one: &Move, notes: &mut Vec<String>) -> Result<RefPlan> {
@@ -159,8 +181,16 @@ impl Moves<'_> {
             writer.bring_in(self.draft, self.site.home()?.pool())?;
         }
         let mut prepared: Vec<(ViewSpec, SnapshotId, Prepared)> = Vec::new();
+        let mut links: Vec<(LinkReport, Option<PreparedLink>)> = Vec::new();
         for one in &self.moves {
             let (id, snapshot) = self.snapshot(one, time);
+            if let Some(spec) = self.site.link(&one.name) {
+                let target = target_in(self.draft, &spec, &one.root())?;
+                links.push(self.site.prepare_link(&spec, &target)?);
+                if one.is_noop() {
+                    continue;
+                }
+            }
             if let Some(view) = self.site.view(&one.name)? {
                 let goal = self.goal(one, id, time);
                 let never_link = |path: &RelPath| self.site.must_not_share(path);
@@ -205,8 +235,19 @@ impl Moves<'_> {
             report.views.push(row);
             views.push(view);
         }
-        if !views.is_empty() {
-            let touched = |list: &ListRoot| views.iter().any(|view| view.mount == list.mount);
+        // A link comes after what it leads to.
+        for (mut row, ready) in links {
+            match ready.map(PreparedLink::switch) {
+                Some(Ok(())) => row.switched = true,
+                Some(Err(error)) => row.pending = Some(told(&error)),
+                None => {}
+            }
+            report.links.push(row);
+        }
+        let mut mounts: Vec<String> = views.iter().map(|view| view.mount.clone()).collect();
+        mounts.extend(report.links.iter().map(|link| link.mount.clone()));
+        if !mounts.is_empty() {
+            let touched = |list: &ListRoot| mounts.contains(&list.mount);
             match write_lists(self.site, &touched, Mode::Apply, observer) {
                 Ok(lists) => report.lists = lists,
                 Err(error) => report.notes.push(format!(
@@ -242,6 +283,25 @@ impl Moves<'_> {
             }
         }
     }
+}
+
+/// Returns the moves of links, to be made with those of what they lead to.
+pub(super) fn link_moves(
+    site: &Site,
+    draft: &Draft<'_>,
+    verb: &str,
+    goals: &[LinkGoal],
+) -> Result<Vec<Move>> {
+    let time = jiff::Timestamp::now();
+    let one = |goal: &LinkGoal| {
+        let name = goal.spec.name.clone();
+        let old = site.current(&name)?;
+        let root = link_tree(draft, goal, old.as_ref().map(|(_, root)| root), time)?;
+        let parents = old.iter().map(|(id, _)| *id).collect();
+        let new = Destination::Tree { root, origin: link_origin(verb, goal), parents };
+        Ok(Move { name, old, new })
+    };
+    goals.iter().map(one).collect()
 }
 
 /// Turns a configured name into a ref name.

@@ -10,8 +10,8 @@ use cairn_store::transform::{overlay, settle_times};
 use cairn_store::tree::{DirEntry, Draft};
 
 use super::Merge;
-use super::embargo::{self, Embargo, embargoed};
-use super::moves::{Destination, Move, Moves};
+use super::embargo::{self, Embargo, embargoed, is_embargoed};
+use super::moves::{Destination, Move, Moves, link_moves};
 use super::stage::{described, is_repodata, merge_name};
 use super::targets::Target;
 use crate::config::{Environment, Percent};
@@ -49,7 +49,10 @@ pub fn promote(
     // Every name is checked before anything happens: beta and lookahead are refused here.
     let targets = Target::all(site, releases, &options.sigs)?;
     let required = required(site, &options.skip_gates)?;
-    let names: Vec<RefName> = targets.iter().map(|target| target.name.clone()).collect();
+    let mut names: Vec<RefName> = targets.iter().map(|target| target.name.clone()).collect();
+    for target in &targets {
+        names.extend(site.links_to(&target.name)?.into_iter().map(|link| link.spec.name));
+    }
     let mut report = Report::default();
     let writer = match options.mode {
         Mode::Apply => Some(site.store.writer(&names)?),
@@ -60,7 +63,7 @@ pub fn promote(
         None => site.store.notes().to_vec(),
     };
     let draft = Draft::new(&site.store);
-    let mut moves = Vec::new();
+    let (mut moves, mut links) = (Vec::new(), Vec::new());
     for target in targets {
         let Some((source, staged)) = site.current(&target.staging)? else {
             return Err(cairn_store::Error::UnknownRef(target.staging.to_string()).into());
@@ -128,6 +131,10 @@ pub fn promote(
             let gates = judge(&subject, &required, &options.skip_gates)?;
             report.gates.push(RefGates { name: name.to_string(), gates });
         }
+        // Under embargo a name that everybody goes by must not lead here yet.
+        if !is_embargoed(&root) {
+            links.extend(site.links_to(&name)?);
+        }
         let mut origin = Origin { verb: "promote".into(), ..Origin::default() };
         origin.facts.insert(staging.to_string(), source.to_string());
         origin.facts.insert("merge".into(), merge_name(options.merge).into());
@@ -135,6 +142,7 @@ pub fn promote(
         let parents = old.iter().map(|(id, _)| *id).chain([source]).collect();
         moves.push(Move { name, old, new: Destination::Tree { root, origin, parents } });
     }
+    moves.extend(link_moves(site, &draft, "promote", &links)?);
     add_notes(&mut report, &required, &options.skip_gates);
     match options.mode {
         Mode::Apply if report.gates.iter().any(RefGates::is_refused) => {

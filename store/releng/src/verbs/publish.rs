@@ -91,6 +91,7 @@ pub fn publish(
         row.name = view.name.to_string();
         report.views.push(row);
     }
+    links(site, &wanted, mode, &mut report)?;
     if mode == Mode::Apply {
         match write_lists(site, &|_| true, Mode::Apply, observer) {
             Ok(lists) => report.lists = lists,
@@ -102,4 +103,32 @@ pub fn publish(
         }
     }
     Ok(report)
+}
+
+/// Makes links lead to where their refs say, those that are wanted or all.
+fn links(site: &Site, wanted: &[RefName], mode: Mode, report: &mut Report) -> Result<()> {
+    if let (Mode::Apply, true) = (mode, wanted.is_empty()) {
+        let writer = site.store.writer(&[])?;
+        site.forget_prepared_links(&writer)?;
+    }
+    for (spec, snapshot) in site.links()? {
+        if !wanted.is_empty() && !wanted.contains(&spec.name) {
+            continue;
+        }
+        let found = match mode {
+            Mode::DryRun => {
+                let target = site.link_target(&spec, &snapshot)?;
+                site.look_at_link(&spec, &target).map(Some)
+            }
+            Mode::Apply => site.finish_link(&spec, None, site.store.session().lock_wait),
+        };
+        match found {
+            Ok(found) => report.links.extend(found),
+            Err(error) => {
+                report.notes.push(format!("{} is pending: {}.", spec.name, told(&error)));
+                report.pending.push(spec.name.to_string());
+            }
+        }
+    }
+    Ok(())
 }
