@@ -217,6 +217,27 @@ fn a_kill_at_any_point_of_a_link_leaves_old_or_new_and_the_next_command_finishes
 }
 
 #[test]
+fn links_wait_for_the_end_of_an_embargo() {
+    let world = next_release();
+    symlink("9.7", world.production(DIR).join("9")).unwrap();
+    let done = world.json(["promote", "9", "--delete", "--embargo"]);
+    assert_eq!(done.get("links"), None, "{done}");
+    assert_eq!(target(&world, "9").as_deref(), Some("9.7"));
+    world.cairn(["promote", "9", "--delete"]).ok();
+    assert_eq!(target(&world, "9").as_deref(), Some("9.7"), "it is still under embargo");
+
+    let plan = world.json(["open", "production/9.8", "-n"]);
+    assert_eq!(row(&plan, NINE)["switched"], false);
+    let before = log_length(&world);
+    let done = world.json(["open", "production/9.8"]);
+    assert_eq!(row(&done, NINE)["switched"], true);
+    assert_eq!(log_length(&world), before + 1, "all in one operation");
+    for name in ["9", "latest-9"] {
+        assert_eq!(target(&world, name).as_deref(), Some("9.8"), "{name}");
+    }
+}
+
+#[test]
 fn links_lead_through_a_view_that_is_itself_a_link() {
     let world = linked(world());
     for mount in ["mounts.staging", "mounts.production"] {
