@@ -122,6 +122,8 @@ pub enum Command {
     Promote(PromoteArgs),
     /// End the embargo on what was promoted with --embargo.
     Open(OpenArgs),
+    /// Copy a version and its SIGs from production to the vault.
+    Vault(VaultArgs),
     /// Return a ref and its view to a snapshot that was there before.
     Rollback(RollbackArgs),
     /// Make views equal to their refs; finish what a crash left.
@@ -337,6 +339,32 @@ pub struct OpenArgs {
     /// The refs, in production: production/9.7, production/sig/9/kernel.
     #[arg(required = true, value_name = "REF")]
     pub names: Vec<String>,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+On one mount the copy takes no space: it is the same tree under another ref. Production stays as it
+is. Again it is a no-op; a SIG that is in the vault for the version before stays as it was then.
+
+Examples:
+  cairn vault 9 -n                   the version before: channel.stable.previous
+  cairn vault 9.6 -m '9.7 is out'
+  cairn vault 9.6 --no-repodata      metadata is made anew for every repository, and signed
+  cairn vault 9.6 --sig kernel       only the SIG")]
+pub struct VaultArgs {
+    /// The version, 9.6; or the release, 9, for the version before the one that it makes.
+    pub release: String,
+    /// Only this SIG, even if it is in the vault and differs; may be given again.
+    #[arg(long = "sig", value_name = "NAME")]
+    pub sigs: Vec<String>,
+    /// Leave production's metadata behind and make it anew from the packages.
+    #[arg(long)]
+    pub no_repodata: bool,
+    /// Allow deleting up to this share of what is in the vault, instead of the configured one.
+    #[arg(long, value_name = "N%")]
+    pub allow_deletes: Option<String>,
     #[command(flatten)]
     pub reason: Reason,
 }

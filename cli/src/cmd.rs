@@ -87,6 +87,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Sign(args) => release::sign(&context, args),
         Command::Promote(args) => release::promote(&context, args),
         Command::Open(args) => release::open(&context, args),
+        Command::Vault(args) => release::vault(&context, args),
         Command::Rollback(args) => release::rollback(&context, args),
         Command::Publish(args) => release::publish(&context, args),
         Command::Lists(args) => release::lists(&context, args),

@@ -24,6 +24,7 @@ mod signing;
 mod sigs;
 mod swaps;
 mod toolkit;
+mod vault;
 
 use cairn_testkit::World;
 

@@ -4,6 +4,7 @@ use cairn_releng::compose::Unfinished;
 use cairn_releng::config::Percent;
 use cairn_releng::verbs::{
     self, AdoptOptions, Embargo, Gap, IngestOptions, Merge, PromoteOptions, StageOptions,
+    VaultOptions, VaultRepodata,
 };
 use cairn_store::ingest::{How, Placement, Recognise};
 
@@ -11,7 +12,7 @@ use super::report::render;
 use super::{Context, Exit};
 use crate::args::{
     AdoptArgs, ErrataArgs, IngestArgs, ListsArgs, OpenArgs, PromoteArgs, PublishArgs, RollbackArgs,
-    SignArgs, StageArgs,
+    SignArgs, StageArgs, VaultArgs,
 };
 use crate::failure::Failure;
 
@@ -71,14 +72,9 @@ pub fn errata(context: &Context<'_>, args: &ErrataArgs) -> Exit {
 
 /// `cairn promote`.
 pub fn promote(context: &Context<'_>, args: &PromoteArgs) -> Exit {
-    let parse = |text: &String| {
-        Percent::parse(text).map_err(|error| {
-            Failure::usage(format!("--allow-deletes: {error}"), "a share is written 25%")
-        })
-    };
     let options = PromoteOptions {
         merge: merge(args.delete),
-        allow_deletes: args.allow_deletes.as_ref().map(parse).transpose()?,
+        allow_deletes: share(args.allow_deletes.as_deref())?,
         skip_gates: args.skip_gates.clone(),
         sigs: args.sigs.clone(),
         embargo: if args.embargo { Embargo::Impose } else { Embargo::AsItWas },
@@ -86,6 +82,31 @@ pub fn promote(context: &Context<'_>, args: &PromoteArgs) -> Exit {
     };
     let site = context.site(Some(&args.reason))?;
     render(context, &verbs::promote(&site, &args.releases, &options, &context.progress)?)
+}
+
+/// Reads `--allow-deletes`.
+fn share(text: Option<&str>) -> Result<Option<Percent>, Failure> {
+    let parse = |text| {
+        Percent::parse(text).map_err(|error| {
+            Failure::usage(format!("--allow-deletes: {error}"), "a share is written 25%")
+        })
+    };
+    text.map(parse).transpose()
+}
+
+/// `cairn vault`.
+pub fn vault(context: &Context<'_>, args: &VaultArgs) -> Exit {
+    let options = VaultOptions {
+        sigs: args.sigs.clone(),
+        repodata: match args.no_repodata {
+            true => VaultRepodata::Anew,
+            false => VaultRepodata::Taken,
+        },
+        allow_deletes: share(args.allow_deletes.as_deref())?,
+        mode: context.mode(),
+    };
+    let site = context.site(Some(&args.reason))?;
+    render(context, &verbs::vault(&site, &args.release, &options, &context.progress)?)
 }
 
 /// `cairn open`.

@@ -1,4 +1,4 @@
-//! The release verbs: ingest, stage, errata, sign, check, promote, open, rollback,
+//! The release verbs: ingest, stage, errata, sign, check, promote, open, vault, rollback,
 //! publish.
 //!
 //! Each computes the tree that a ref shall name, and hands the moves to one procedure that plans
@@ -21,6 +21,7 @@ mod sig;
 mod sign;
 mod stage;
 mod targets;
+mod vault;
 
 pub use adopt::{AdoptOptions, Gap, adopt};
 pub use check::{Checked, check};
@@ -36,6 +37,7 @@ pub use rollback::rollback;
 pub use sig::stage_sig;
 pub use sign::sign;
 pub use stage::{StageOptions, stage};
+pub use vault::{VaultOptions, VaultRepodata, vault};
 
 /// Whether what the new side lacks stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -178,7 +178,7 @@ fn required(site: &Site, skipped: &[String]) -> Result<Vec<String>> {
 }
 
 /// Runs the gates that are required, but for those that are skipped.
-fn judge(
+pub(super) fn judge(
     subject: &Subject<'_>,
     required: &[String],
     skipped: &[String],
@@ -194,7 +194,7 @@ fn judge(
 }
 
 /// Says what a gate that has not judged would otherwise seem to have passed.
-fn add_notes(report: &mut Report, required: &[String], skipped: &[String]) {
+pub(super) fn add_notes(report: &mut Report, required: &[String], skipped: &[String]) {
     for lost in skipped.iter().filter(|name| !required.contains(name)) {
         report.notes.push(format!("The gate {lost} is not required; there is nothing to skip."));
     }
@@ -210,7 +210,7 @@ fn add_notes(report: &mut Report, required: &[String], skipped: &[String]) {
 }
 
 /// Says in a plan what would refuse it.
-fn add_refusals(report: &mut Report) {
+pub(super) fn add_refusals(report: &mut Report) {
     for one in report.gates.iter().filter(|one| one.is_refused()) {
         let all: u64 = one.gates.iter().map(|gate| gate.failures).sum();
         let named = one.failures().take(NAMED);
@@ -225,7 +225,7 @@ fn add_refusals(report: &mut Report) {
 }
 
 /// What the log keeps of the gates.
-fn details(gates: &[RefGates]) -> serde_json::Value {
+pub(super) fn details(gates: &[RefGates]) -> serde_json::Value {
     if gates.is_empty() {
         return serde_json::Value::Null;
     }
@@ -257,7 +257,7 @@ pub(super) fn max_deletes(site: &Site, name: &RefName) -> Result<Option<Percent>
 
 /// The deletion floor: a half-mounted or emptied staging must not empty production. It holds
 /// whether or not the gate of this name is required.
-fn check_deletes(
+pub(super) fn check_deletes(
     site: &Site,
     draft: &Draft<'_>,
     name: &RefName,
