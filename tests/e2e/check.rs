@@ -76,6 +76,7 @@ fn a_clean_release_passes_every_gate_and_says_so() {
         ("streams-kept", "skipped"),
         ("comps-kept", "skipped"),
         ("deletions", "skipped"),
+        ("closure", "passed"),
     ];
     assert_eq!(verdicts(&checked["gates"]), pairs(&all));
     let out = world.cairn(["check", "staging/9.7-RC2", "treeinfo", "repodata"]).ok().out();
@@ -275,7 +276,8 @@ fn a_gate_is_skipped_for_a_reason_which_the_log_keeps() {
         (
             &["--skip-gate", "repodat", "-m", "why"],
             "unknown gate \"repodat\"; known: repodata, files-exist, signatures, no-downgrade, \
-             no-loss, treeinfo, no-rebuild, advisories-kept, streams-kept, comps-kept, deletions",
+             no-loss, treeinfo, no-rebuild, advisories-kept, streams-kept, comps-kept, deletions, \
+             closure",
         ),
     ] {
         let run = skip(more).exits(2);
@@ -320,12 +322,12 @@ fn what_cannot_be_asked_is_said() {
 
     // A gate of one's own is not run by this version, and does not look as if it had passed.
     let text = fs::read_to_string(world.config()).unwrap();
-    let text = text.replace("[\"repodata\", ", "[\"repodata\", \"closure\", ");
-    world.set_config(&(text + "[gate.closure]\ncommand = [\"closure\", \"{path}\"]\n"));
-    let run = world.cairn(["check", "staging/9.7-RC2", "closure", "treeinfo"]).exits(3);
-    assert!(run.out().contains("closure  unavailable  this version does not run it\n"));
+    let text = text.replace("[\"repodata\", ", "[\"repodata\", \"own\", ");
+    world.set_config(&(text + "[gate.own]\ncommand = [\"own\", \"{path}\"]\n"));
+    let run = world.cairn(["check", "staging/9.7-RC2", "own", "treeinfo"]).exits(3);
+    assert!(run.out().contains("own  unavailable  this version does not run it\n"));
     assert!(run.out().contains("treeinfo  passed\n"), "{}", run.report());
     let run = world.cairn(PROMOTE).ok();
-    let said = "The gate closure is required and was not run on production/9.7: this version";
+    let said = "The gate own is required and was not run on production/9.7: this version";
     assert!(run.err().contains(said), "{}", run.report());
 }

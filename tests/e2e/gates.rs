@@ -116,3 +116,103 @@ fn packages_are_judged_as_rpm_judges_them() {
         assert_eq!(theirs.code() == Some(0), ours, "{name}\n{}", theirs.report());
     }
 }
+
+/// Packages with dependencies of every kind, as `Name: …` lines of a spec file.
+const SPECS: &[(&str, &[&str])] = &[
+    ("base", &["Provides: virtual = 2", "Provides: unversioned", "Provides: both"]),
+    ("other", &["Provides: both"]),
+    ("name", &["Requires: base"]),
+    ("version", &["Requires: base >= 1"]),
+    ("release", &["Requires: base = 1-1"]),
+    ("later", &["Requires: base >= 2"]),
+    ("epoch", &["Requires: base < 1:0"]),
+    ("provided", &["Requires: virtual = 2"]),
+    ("provided-later", &["Requires: virtual > 2"]),
+    ("any-version", &["Requires: unversioned >= 5"]),
+    ("nowhere", &["Requires: no-such-package"]),
+    ("file", &["Requires: /usr/share/base/data"]),
+    ("no-file", &["Requires: /usr/share/base/no-such-file"]),
+    ("either", &["Requires: (no-such-package or base)"]),
+    ("neither", &["Requires: (no-such-package or nor-such)"]),
+    ("one-package", &["Requires: (base with both)"]),
+    ("two-packages", &["Requires: (other with virtual)"]),
+    ("without", &["Requires: (both without virtual)"]),
+    ("not-without", &["Requires: (virtual without both)"]),
+    ("conditional", &["Requires: (base if other)"]),
+    ("weak", &["Recommends: no-such-package", "Suggests: nor-such", "Supplements: no-such"]),
+];
+
+#[test]
+fn dependencies_are_judged_as_dnf_judges_them() {
+    // repoclosure comes with dnf's plugins.
+    if available(programs(&["rpmbuild", "createrepo_c", "dnf"])).is_none() {
+        return;
+    }
+    let world = world();
+    let temp = tempfile::tempdir().unwrap();
+    let repo = temp.path().join("compose/BaseOS/x86_64/os");
+    fs::create_dir_all(&repo).unwrap();
+    for (name, lines) in SPECS {
+        let spec = temp.path().join(format!("{name}.spec"));
+        let file = "/usr/share/base/data";
+        let (install, files) = match *name {
+            "base" => (
+                format!("mkdir -p %{{buildroot}}/usr/share/base; echo > %{{buildroot}}{file}"),
+                file,
+            ),
+            _ => (String::new(), ""),
+        };
+        let text = format!(
+            "Name: {name}\nVersion: 1\nRelease: 1\nSummary: s\nLicense: MIT\nBuildArch: noarch\n\
+             {}\n%description\nd\n%install\n{install}\n%files\n{files}\n",
+            lines.join("\n")
+        );
+        fs::write(&spec, text).unwrap();
+        let mut rpmbuild = Command::new("rpmbuild");
+        rpmbuild.args(["-bb", "--quiet", "--define"]);
+        rpmbuild.arg(format!("_topdir {}", temp.path().join("top").display()));
+        rpmbuild.args(["--define", &format!("_rpmdir {}", repo.display())]);
+        Run::of(rpmbuild.arg(&spec)).ok();
+    }
+    Run::of(Command::new("createrepo_c").arg("--quiet").arg(&repo)).ok();
+
+    let mut dnf = Command::new("dnf");
+    dnf.arg("-q").arg(format!("--setopt=cachedir={}", temp.path().join("cache").display()));
+    dnf.arg("--installroot").arg(temp.path().join("root"));
+    dnf.args(["--releasever=9", "--setopt=reposdir=/nowhere", "--forcearch=x86_64"]);
+    dnf.arg(format!("--repofrompath=base,file://{}", repo.display()));
+    dnf.args(["--setopt=base.skip_if_unavailable=0", "repoclosure", "--repo=base"]);
+    let theirs = Run::of(&mut dnf).exits(1);
+    let text = theirs.out();
+    let theirs: BTreeMap<&str, Vec<&str>> = text
+        .split("package: ")
+        .skip(1)
+        .map(|block| {
+            let mut lines = block.lines();
+            let name = lines.next().unwrap().split("-1-1").next().unwrap();
+            (name, lines.skip(1).map(str::trim).filter(|line| !line.is_empty()).collect())
+        })
+        .collect();
+
+    world.cairn(["init"]).ok();
+    let dir = temp.path().join("compose");
+    world.cairn(["ingest", "--as", "compose/9/Rocky", dir.to_str().unwrap()]).ok();
+    let check = ["--json", "check", "compose/9/Rocky", "closure"];
+    let checked = Run::of(world.command().args(check)).exits(3).json();
+    let mut ours: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for finding in checked["gates"][0]["findings"].as_array().unwrap() {
+        let message = finding["message"].as_str().unwrap();
+        match finding["rule"].as_str().unwrap() {
+            "unresolved" => {
+                let (package, rest) = message.split_once("-1-1.noarch requires ").unwrap();
+                let requirement = rest.split_once(", which no repo").unwrap().0;
+                ours.entry(package).or_default().push(requirement);
+            }
+            rule => assert_eq!((rule, message.starts_with("weak-1-1")), ("weak-unresolved", true)),
+        }
+    }
+    assert_eq!(ours, theirs, "{text}");
+    let names: Vec<&str> = ours.keys().copied().collect();
+    let unresolved = ["later", "neither", "no-file", "not-without", "nowhere", "provided-later"];
+    assert_eq!(names, [&unresolved[..], &["two-packages"]].concat());
+}

@@ -28,6 +28,7 @@ use crate::names::ReleaseView;
 use crate::report::Mode;
 use crate::site::Site;
 
+mod closure;
 mod deletions;
 mod files;
 mod headers;
@@ -292,6 +293,7 @@ const GATES: &[&dyn Gate] = &[
     &kept::StreamsKept,
     &kept::CompsKept,
     &deletions::Deletions,
+    &closure::Closure,
 ];
 
 /// Findings while they are collected: bounded, whatever is found.

@@ -4,6 +4,7 @@
 //! published lives in `cairn-store`, how RPM metadata reads in `cairn-repodata`.
 
 pub mod audit;
+mod closure;
 pub mod compose;
 pub mod config;
 pub mod content;

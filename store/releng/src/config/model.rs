@@ -269,6 +269,8 @@ pub struct GateSettings {
     /// `[gate.signatures] package_keys`: files of the keys that packages are signed with, from
     /// major, version, channel; none leaves packages unjudged.
     pub package_keys: Vec<Template>,
+    /// `[gate.closure] allow`: globs of names of packages that may require what nothing provides.
+    pub closure_allow: Vec<String>,
 }
 
 /// `[hook.NAME]`: a command that runs at certain moments.

@@ -25,6 +25,7 @@ pub const BUILT_IN_GATES: &[&str] = &[
     "streams-kept",
     "comps-kept",
     "deletions",
+    "closure",
 ];
 
 const GATE_TIMEOUT: Duration = Duration::from_secs(600); // a full repoclosure of a release
@@ -459,6 +460,11 @@ fn read_gates(section: Section<'_>, signed: bool) -> (BTreeMap<String, Gate>, Ga
             Err(_) if name == "signatures" && !gate.has("command") => {
                 let key_file = |text: &str| absolute_template(text, IN_KEY);
                 settings.package_keys = gate.get("package_keys", some(text(key_file)));
+                gate.finish();
+                None
+            }
+            Err(_) if name == "closure" && !gate.has("command") => {
+                settings.closure_allow = gate.get("allow", some(text(glob)));
                 gate.finish();
                 None
             }

@@ -146,12 +146,12 @@ fn channel_defaults_follow_its_name() {
 #[test]
 fn gates_and_hooks_of_ones_own_are_read() {
     let text = format!(
-        "{LEAST}[gate.closure]\ncommand = [\"closure\", \"{{path}}\"]\n\
-         [gate.staging]\nrequire = [\"closure\"]\n\
+        "{LEAST}[gate.repoclosure]\ncommand = [\"closure\", \"{{path}}\"]\n\
+         [gate.staging]\nrequire = [\"repoclosure\"]\n\
          [hook.tell]\non = \"after-promote\"\ncommand = [\"/bin/tell\", \"-v\", \"-v\"]\ntimeout = \"5s\"\n"
     );
     let config = parse(&text);
-    let Gate::Command { command, timeout } = &config.gates["closure"] else { panic!() };
+    let Gate::Command { command, timeout } = &config.gates["repoclosure"] else { panic!() };
     assert_eq!((command[1].as_str(), *timeout), ("{path}", Duration::from_secs(600)));
     assert_eq!(config.gates.len(), 3);
     let hook = &config.hooks["tell"];

@@ -22,6 +22,7 @@ use super::*;
 use crate::config::Config;
 use crate::sample::Places;
 
+mod closure;
 mod faults;
 mod kept;
 mod packages;
@@ -294,7 +295,7 @@ fn every_rule_has_a_test_and_every_name_a_gate() {
     let cases = faults::CASES.iter().map(|case| case.0);
     let cases = cases.chain(faults::TREE_CASES.iter().map(|case| case.0));
     let mut tested: BTreeSet<&str> = cases.flatten().copied().collect();
-    for rules in [faults::OTHERS, packages::RULES, signatures::RULES, kept::RULES] {
+    for rules in [faults::OTHERS, packages::RULES, signatures::RULES, kept::RULES, closure::RULES] {
         tested.extend(rules);
     }
     let known: BTreeSet<&str> = rules().map(|(_, rule, _)| rule).collect();

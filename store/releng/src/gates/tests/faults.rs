@@ -234,6 +234,7 @@ fn a_whole_release_passes() {
         ("streams-kept", Verdict::Skipped),
         ("comps-kept", Verdict::Skipped),
         ("deletions", Verdict::Skipped),
+        ("closure", Verdict::Passed),
     ];
     assert_eq!(verdicts, expected);
     assert_eq!(all(reports), []);
