@@ -5,6 +5,7 @@ mod config;
 mod content;
 mod demo;
 mod diff;
+mod forecast;
 mod fsck;
 mod gc;
 mod history;

@@ -192,6 +192,48 @@ fn find_says_where_since_when_and_until_when() {
 }
 
 #[test]
+fn the_plan_of_a_rollback_is_a_forecast() {
+    let world = world();
+    world.cairn(["init"]).ok();
+    release(&world, &world.first(), "the release");
+    release(&world, &world.second(), "the update");
+    let plan = world.json(["rollback", "production/9.7", "-n"]);
+    let forecast = &plan["forecast"];
+    let names = |key: &str| -> Vec<String> {
+        let rows = forecast[key].as_array().unwrap().iter();
+        rows.map(|row| row["source"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("back"), ["bash", "firefox", "kernel", "nodejs"]);
+    assert_eq!(names("vanish"), ["ripgrep"]);
+    assert_eq!(names("again"), ["vim-minimal"]);
+    assert_eq!(names("rebuilt"), ["tzdata"]);
+    let advisories: Vec<_> =
+        forecast["advisories"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
+    assert_eq!(advisories[0], "RLSA-2025:21112", "the gravest first");
+    // What mirrors fetch is what differs in size or time, counted here by their own rule.
+    let files = world.json(["diff", "production/9.7", "production/9.7~1"]);
+    let removed = files["files"]["removed"].as_array().unwrap().len() as u64;
+    assert_eq!(forecast["mirrors"]["deleted"].as_u64(), Some(removed));
+    assert!(forecast["mirrors"]["bytes"].as_u64() > Some(0));
+    assert_eq!(forecast["mirrors"]["unnoticed"], 0);
+    let text = world.cairn(["rollback", "production/9.7", "-n"]).ok().out();
+    for line in [
+        "  what this will mean",
+        "    4 source packages go back",
+        "    1 source package vanishes",
+        "    3 advisories vanish",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} in\n{text}");
+    }
+    assert!(text.contains("    mirrors fetch ") && text.contains("dnf distro-sync"), "{text}");
+    // Doing it is not telling it; and going where one is already means nothing.
+    let done = world.json(["rollback", "production/9.7"]);
+    assert!(done.get("forecast").is_none());
+    let stay = world.json(["rollback", "production/9.7", "--to", "production/9.7", "-n"]);
+    assert!(stay.get("forecast").is_none(), "{stay:#}");
+}
+
+#[test]
 fn what_was_collected_is_said_to_be_unknown() {
     let world = published_twice_and_back();
     world.cairn(["rollback", "production/9.7", "--to", "production/9.7~1", "-m", "forward"]).ok();

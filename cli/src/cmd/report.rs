@@ -11,6 +11,7 @@ use cairn_store::diff::Changed;
 use cairn_store::publish::Source;
 
 use super::diff::package_lines;
+use super::forecast::forecast_text;
 use super::{Context, Exit};
 use crate::output::{Output, Table, count, size};
 
@@ -81,6 +82,9 @@ fn text(output: &Output, report: &Report) -> String {
     }
     for plan in &report.plan {
         text += &plan_text(output, plan);
+    }
+    if let Some(forecast) = &report.forecast {
+        text += &forecast_text(output, forecast);
     }
     if !report.signed.is_empty() {
         let verb = if report.dry_run { "to be signed" } else { "signed" };

@@ -12,7 +12,7 @@ use crate::gates::RefGates;
 use crate::links::LinkReport;
 use crate::lists::ListReport;
 use crate::repos::RepoReport;
-use crate::verbs::ErrataReport;
+use crate::verbs::{ErrataReport, Forecast};
 
 /// Whether a verb acts or only says what it would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,6 +167,9 @@ pub struct Report {
     /// What became of advisories, for errata.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errata: Option<ErrataReport>,
+    /// What a rollback will mean to those who have what is live; only in its dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
     /// What else the operator should know, as sentences.
     pub notes: Vec<String>,
     /// Views that could not even be looked at; the next run tries again.

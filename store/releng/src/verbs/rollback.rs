@@ -5,6 +5,7 @@ use cairn_store::publish::Intent;
 use cairn_store::refs::{RefName, Rev};
 use cairn_store::tree::Draft;
 
+use super::forecast::Forecast;
 use super::moves::{Destination, Move, Moves};
 use crate::error::Result;
 use crate::report::{Mode, Report};
@@ -36,6 +37,11 @@ pub fn rollback(
     };
     let root = site.store.snapshot(&id)?.root();
     let old = site.current(&name)?;
+    if let (Mode::DryRun, Some((current, now))) = (mode, &old)
+        && *current != id
+    {
+        report.forecast = Some(Forecast::between(site, now, &root)?);
+    }
     let draft = Draft::new(&site.store);
     let moves = Moves {
         site,
