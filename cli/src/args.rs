@@ -705,6 +705,21 @@ pub enum ConfigCommand {
     },
     /// Check the configuration and name every mistake.
     Check,
+    /// Print a configuration that says what the scripts' common files say.
+    #[command(after_help = "\
+The files are bash, and only bash knows what they say: --run runs them, as you, by bash --noprofile
+--norc with an empty environment, once for each release and channel. Read them before. What they say
+and a configuration cannot is a comment on top, and a line on stderr.
+
+Example:
+  cairn config import /root/toolkit/sync --run > cairn.toml; cairn --config cairn.toml config check")]
+    Import {
+        /// The directory with common, common_8, common_9, …
+        dir: PathBuf,
+        /// Run the files; without it nothing happens.
+        #[arg(long)]
+        run: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

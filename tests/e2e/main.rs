@@ -4,6 +4,7 @@ mod adopt;
 mod check;
 mod clients;
 mod concurrency;
+mod config_import;
 mod crashes;
 mod diff;
 mod embargo;

@@ -51,12 +51,12 @@ pub fn run(context: &Context<'_>, args: &ToolkitArgs) -> Exit {
             command.extend(["-m".to_owned(), reason.clone()]);
         }
     }
-    // Before the first one runs, all of them must be commands.
-    let commands = job.commands.iter().map(|words| parse(context, words));
-    let commands: Vec<(Cli, Vec<String>)> = commands.collect::<Result<_, _>>()?;
     if args.print {
         return print(context, &job);
     }
+    // Before the first one runs, all of them must be commands.
+    let commands = job.commands.iter().map(|words| parse(context, words));
+    let commands: Vec<(Cli, Vec<String>)> = commands.collect::<Result<_, _>>()?;
     if context.global.dry_run && commands.len() > 1 {
         let note =
             "Nothing is taken in by --dry-run: what follows is planned with what is there now.";

@@ -12,6 +12,7 @@ pub mod digests;
 pub mod error;
 pub mod gates;
 pub mod history;
+pub mod import;
 pub mod links;
 pub mod lists;
 pub mod media;
