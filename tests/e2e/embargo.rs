@@ -82,6 +82,12 @@ fn a_release_is_placed_closed_and_opened_by_metadata_only() {
     assert_eq!(mode(&world), 0o750);
     kinds(&world, "d-", "*");
     sound(&world);
+    let embargoed = |world: &World| {
+        let rows = world.json(["status"])["refs"].as_array().unwrap().clone();
+        rows.into_iter().find(|row| row["name"] == REF).unwrap()["embargoed"].clone()
+    };
+    assert_eq!(embargoed(&world), true);
+    assert!(world.cairn(["status"]).ok().out().contains("live, under embargo"));
     let (tree, files) =
         (contents(&world.production(PRODUCTION)), inodes(&world.production(PRODUCTION)));
     let closed = world.json(["show", REF]);
@@ -103,6 +109,7 @@ fn a_release_is_placed_closed_and_opened_by_metadata_only() {
     assert_eq!(files, inodes(&world.production(PRODUCTION)), "no inode is another one");
     kinds(&world, "d", "");
     sound(&world);
+    assert_eq!(embargoed(&world), false);
     let log = world.json(["log"]);
     assert_eq!(log["operations"][0]["reason"], "release day");
     assert_eq!(world.json(["show", REF])["root"]["tree"], closed["root"]["tree"]);

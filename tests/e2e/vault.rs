@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use cairn_testkit::sample::Compose;
-use cairn_testkit::{Keys, World, available};
+use cairn_testkit::{CrashPoint, Keys, World, available};
 use serde_json::Value;
 
 use crate::crashes::published;
@@ -293,4 +293,86 @@ fn metadata_that_is_broken_or_gone_is_made_from_the_packages() {
     assert_eq!(made["fresh"], made["packages"], "{made}");
     world.cairn(["check", "vault/9.7", "repodata", "files-exist"]).ok();
     assert_eq!(world.json(["vault", "9.7", "--no-repodata"])["operation"], Value::Null);
+}
+
+/// A kill leaves each view as it was or as it shall be, and the next command does the rest.
+#[test]
+fn a_kill_between_the_views_of_a_vault_is_finished_or_forgotten() {
+    for (point, nth, logged) in [
+        (CrashPoint::StandbyRecorded, 1, false),
+        (CrashPoint::OperationWritten, 1, false),
+        (CrashPoint::OperationLinked, 1, true),
+        (CrashPoint::ViewSwapped, 1, true),
+        (CrashPoint::ViewRecorded, 1, true),
+        (CrashPoint::ViewSwapped, 2, true),
+        (CrashPoint::ListReplaced, 3, true),
+    ] {
+        let world = in_production();
+        let views = [(PRODUCTION, VAULT), (SIG, SIG_VAULT)];
+        let wanted = views.map(|(from, to)| (contents(&world.production(from)), to));
+        world.crash_at(point, nth, ["vault", "9.7"]).killed();
+        for (tree, to) in &wanted {
+            let path = world.production(to);
+            if path.exists() {
+                assert!(logged, "{}", point.name());
+                assert_same(tree, &contents(&path));
+            }
+        }
+        world.cairn(["publish"]).ok();
+        for (tree, to) in &wanted {
+            let path = world.production(to);
+            assert_eq!(path.exists(), logged, "{}:{nth}: {to}", point.name());
+            if logged {
+                assert_same(tree, &contents(&path));
+            }
+        }
+        let again = world.json(["vault", "9.7"]);
+        assert_eq!(again["operation"] == Value::Null, logged, "{}", point.name());
+        check_lists(&world);
+        world.cairn(["fsck"]).ok();
+    }
+}
+
+/// All lists of all roots, by one command each once; they and what was before them are the mount's
+/// owner's.
+#[test]
+fn every_root_has_its_lists_once_per_command_and_they_have_the_mounts_owner() {
+    let world = world();
+    if fs::metadata(world.config()).unwrap().uid() != 0 {
+        eprintln!("only root can give files an owner: not tried");
+        return;
+    }
+    world.configure("mounts.production", "owner = \"10004:10005\"");
+    published(&world);
+    sig(&world, "6.12.1-1.el9", "20251101.0");
+    world.cairn(["vault", "9.7"]).ok();
+    sig(&world, "6.13.1-1.el9", "20251201.0");
+    let done = world.json(["vault", "9.7", "--allow-deletes", "100%"]);
+    assert_ne!(done["operation"], Value::Null, "the SIG is of the version that is made");
+    let mut written: Vec<(String, String)> = (done["lists"].as_array().unwrap().iter())
+        .map(|list| [&list["root"], &list["name"]].map(|text| text.as_str().unwrap().to_owned()))
+        .map(|[root, name]| (root, name))
+        .collect();
+    let count = written.len();
+    written.sort();
+    written.dedup();
+    assert_eq!((written.len(), count), (14, 14), "{written:?}");
+    let mut old = 0;
+    for (root, name) in &written {
+        let path = root.strip_prefix("production").unwrap().trim_start_matches('/');
+        let dir = world.production(path);
+        for name in [name.clone(), format!("{name}-old")] {
+            let Ok(metadata) = fs::metadata(dir.join(&name)) else { continue };
+            assert_eq!((metadata.uid(), metadata.gid()), (10004, 10005), "{path}/{name}");
+            assert_eq!(metadata.mode() & 0o7777, 0o644, "{path}/{name}");
+            old += usize::from(name.ends_with("-old"));
+        }
+    }
+    // Those above what changed twice: the mount, the SIGs and the vault.
+    assert_eq!(old, 3 + 3 + 2);
+    for view in [PRODUCTION, SIG, VAULT, SIG_VAULT] {
+        let metadata = fs::metadata(world.production(view)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (10004, 10005), "{view}");
+    }
+    check_lists(&world);
 }

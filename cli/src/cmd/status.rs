@@ -1,5 +1,6 @@
 //! `cairn status`.
 
+use cairn_releng::verbs::is_under_embargo;
 use cairn_store::publish::Live;
 use serde::Serialize;
 
@@ -23,6 +24,7 @@ struct Row {
     time: jiff::Timestamp,
     files: u64,
     bytes: u64,
+    embargoed: bool,
     view: Option<ViewRow>,
 }
 
@@ -69,6 +71,7 @@ pub fn run(context: &Context<'_>) -> Exit {
             time: snapshot.time,
             files: snapshot.root.files,
             bytes: snapshot.root.bytes,
+            embargoed: is_under_embargo(&state.name, &snapshot.root()),
             view,
         });
     }
@@ -111,6 +114,7 @@ fn text(context: &Context<'_>, document: &Document) -> String {
             None => (String::new(), String::new()),
             Some(view) => {
                 let state = match view.state {
+                    "live" if row.embargoed => output.warn("live, under embargo"),
                     "live" => output.good("live"),
                     "pending" => output.bad("pending: run cairn publish"),
                     _ => output.bad(view.problem.as_deref().unwrap_or("unknown")),

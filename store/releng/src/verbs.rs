@@ -26,7 +26,7 @@ mod vault;
 
 pub use adopt::{AdoptOptions, Gap, adopt};
 pub use check::{Checked, check};
-pub use embargo::{Embargo, open};
+pub use embargo::{Embargo, is_under_embargo, open};
 pub use errata::{ErrataReport, errata};
 pub use forecast::{Forecast, Mirrors};
 pub use gc::{GcOptions, GcReport, du, gc};

@@ -33,6 +33,11 @@ pub enum Embargo {
     Impose,
 }
 
+/// Returns whether a ref is one of production that others are kept out of.
+pub fn is_under_embargo(name: &RefName, root: &DirEntry) -> bool {
+    name.as_str().starts_with("production/") && is_embargoed(root)
+}
+
 /// Returns whether others are kept out of a tree.
 pub(super) fn is_embargoed(root: &DirEntry) -> bool {
     root.mode & OTHERS_READ == 0
