@@ -24,6 +24,7 @@ pub mod sample;
 pub mod signing;
 pub mod site;
 pub mod toolkit;
+pub mod torrent;
 pub mod verbs;
 
 pub use error::{Error, Result};

@@ -18,6 +18,7 @@ use cairn_store::transform::graft;
 use cairn_store::tree::{DirEntry, Draft, Entry, FileEntry, Nodes as _, SymlinkEntry, lookup};
 use serde::Serialize;
 
+use crate::config::Version;
 use crate::error::{Error, Result};
 use crate::names::ReleaseView;
 use crate::report::Mode;
@@ -147,6 +148,16 @@ pub fn arrange(sources: &Sources<'_>, observer: &dyn Observer) -> Result<Arrange
     Ok(arranged)
 }
 
+/// Returns the file name of an installation image of a release's main compose.
+pub fn installer(release: &ReleaseView<'_>, version: Version, arch: &str, variant: &str) -> String {
+    names::installer(short(release), version, arch, variant)
+}
+
+/// The short name of the main compose, which its images begin with.
+fn short<'c>(release: &ReleaseView<'c>) -> &'c str {
+    release.section().composes.first().map_or("", String::as_str)
+}
+
 /// What a directory of media is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -211,8 +222,7 @@ impl Shelf {
     /// Drops the boot images of a further variant: each is composed with one, and the first one's
     /// is the release's.
     fn leave_out(&mut self, sources: &Sources<'_>, known: &[String], dir: &RelPath) {
-        let short = &sources.release.section().composes;
-        let short = short.first().map_or("", String::as_str);
+        let short = short(sources.release);
         let version = sources.release.version();
         let again = |name: &str| names::is_stamped_boot(name, short, version, &self.arch);
         let extra: Vec<String> = self
@@ -299,8 +309,7 @@ impl Shelf {
         let mut links: BTreeMap<String, ((u64, u64), String)> = BTreeMap::new();
         match self.kind {
             Kind::Installers => {
-                let short = &sources.release.section().composes;
-                let short = short.first().map_or("", String::as_str);
+                let short = short(sources.release);
                 // The last of two variants with one link wins: dvd comes after dvd1.
                 for variant in &sources.site.config.defaults.iso_variants {
                     let target = names::installer(short, version, &self.arch, variant);

@@ -12,7 +12,7 @@ use crate::gates::RefGates;
 use crate::links::LinkReport;
 use crate::lists::ListReport;
 use crate::repos::RepoReport;
-use crate::verbs::{ErrataReport, Forecast};
+use crate::verbs::{ErrataReport, Forecast, TorrentReport};
 
 /// Whether a verb acts or only says what it would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -170,6 +170,9 @@ pub struct Report {
     /// What a rollback will mean to those who have what is live; only in its dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
+    /// Torrents that were or would be made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub torrents: Vec<TorrentReport>,
     /// What else the operator should know, as sentences.
     pub notes: Vec<String>,
     /// Views that could not even be looked at; the next run tries again.

@@ -22,6 +22,7 @@ mod sig;
 mod sign;
 mod stage;
 mod targets;
+mod torrents;
 mod vault;
 
 pub use adopt::{AdoptOptions, Gap, adopt};
@@ -39,6 +40,7 @@ pub use rollback::rollback;
 pub use sig::stage_sig;
 pub use sign::sign;
 pub use stage::{StageOptions, stage};
+pub use torrents::{TorrentOptions, TorrentReport, TorrentState, torrents};
 pub use vault::{VaultOptions, VaultRepodata, vault};
 
 /// Whether what the new side lacks stays.

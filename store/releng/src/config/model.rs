@@ -163,6 +163,10 @@ pub struct TorrentSection {
     pub comment: Template,
     /// Kind of torrent.
     pub format: TorrentFormat,
+    /// Directory for torrent files, which a client may watch; default `/opt/rtorrent/watch/start`.
+    pub out: String,
+    /// Directory with a directory of data for each torrent; default `/opt/rtorrent/download`.
+    pub seed: String,
 }
 
 /// `[release.N]`: a major release.

@@ -303,6 +303,8 @@ fn read_torrent(torrent: Section<'_>) -> TorrentSection {
         exclude: torrent.get("exclude", list(text(glob))),
         comment: torrent.get("comment", text(comment)),
         format: torrent.get("format", text(TorrentFormat::parse)),
+        out: torrent.get("out", text(absolute)),
+        seed: torrent.get("seed", text(absolute)),
     };
     torrent.finish();
     read
