@@ -130,6 +130,8 @@ pub enum Command {
     Publish(PublishArgs),
     /// Write the mirror lists.
     Lists(ListsArgs),
+    /// Make the torrents of a release's installation images.
+    Torrents(TorrentsArgs),
     /// Show every view: ref, snapshot, what is live, what is pending.
     Status,
     /// Show the operations, newest first.
@@ -399,6 +401,37 @@ pub struct ListsArgs {
     /// The roots, as production/mirror/pub/rocky [default: all].
     #[arg(value_name = "ROOT")]
     pub roots: Vec<String>,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+/// Make the torrents of a release's installation images.
+///
+/// One torrent for each kind of image and architecture, of the image, its manifest and the
+/// directory's checksums, so that it has the infohash that mktorrent gives the same files. A torrent
+/// that is there and still right is not made again, and its image not read; one whose image was made
+/// again under the same name is.
+///
+/// Nothing is logged: no ref moves.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn torrents 9                              into the configured directories
+  cairn torrents 9 --out /tmp/t                 only the torrent files, there
+  cairn torrents 9.6 --from vault/9.6 --out t   of a release of the past")]
+pub struct TorrentsArgs {
+    /// The release, or a version of it: 9, 9-beta, 9.6.
+    #[arg(value_name = "RELEASE")]
+    pub release: String,
+    /// Where torrent files go [default: torrent.out, and data where torrent.seed says].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where each torrent gets a directory of links to its data, to seed from.
+    #[arg(long, value_name = "DIR")]
+    pub seed: Option<PathBuf>,
+    /// What they are made of [default: what is staged, else production, else the vault].
+    #[arg(long, value_name = "REV")]
+    pub from: Option<String>,
     #[command(flatten)]
     pub reason: Reason,
 }

@@ -17,6 +17,7 @@ mod search;
 mod shell;
 mod status;
 mod toolkit;
+mod torrents;
 
 use cairn_releng::Site;
 use cairn_releng::config::{Config, parse_duration};
@@ -92,6 +93,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Rollback(args) => release::rollback(&context, args),
         Command::Publish(args) => release::publish(&context, args),
         Command::Lists(args) => release::lists(&context, args),
+        Command::Torrents(args) => torrents::run(&context, args),
         Command::Status => status::run(&context),
         Command::Log(args) => history::log(&context, args),
         Command::Show(args) => history::show(&context, args),

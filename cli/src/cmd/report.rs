@@ -119,6 +119,7 @@ fn text(output: &Output, report: &Report) -> String {
         let verb = if report.dry_run { "would be written" } else { "written" };
         let _ = writeln!(text, "  lists  {} {verb}", count(lists, "list"));
     }
+    text += &super::torrents::text(output, &report.torrents, report.dry_run);
     match (&report.operation, report.number) {
         (Some(id), Some(number)) => {
             let _ = writeln!(text, "operation {number}  {id}");
@@ -130,6 +131,7 @@ fn text(output: &Output, report: &Report) -> String {
             text.push_str("Nothing was written.\n");
         }
         _ if report.verb == "lists" && lists == 0 => text.push_str("The lists are up to date.\n"),
+        _ if report.verb == "torrents" => {}
         _ if report.is_noop() && lists == 0 => text.push_str("Nothing has changed.\n"),
         _ => {}
     }
