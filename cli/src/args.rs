@@ -113,6 +113,8 @@ pub enum Command {
     Adopt(AdoptArgs),
     /// Put ingested composes into a release's staging view.
     Stage(StageArgs),
+    /// Stage all composes of a release as a minor release: media, kickstart trees, links.
+    Minor(MinorArgs),
     /// Add advisories to what is staged.
     #[command(subcommand)]
     Errata(ErrataCommand),
@@ -245,6 +247,24 @@ pub struct StageArgs {
     /// Staging becomes exactly the composes; of a SIG, only their projects do.
     #[arg(long)]
     pub delete: bool,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The staging view becomes exactly what the release's composes say, laid together: images sorted and
+summed, a kickstart tree for each repository with groups, .treeinfo that leads to AppStream, links,
+and signatures where [sign] says how. The composes must have been ingested, and are not touched.
+Running it again changes nothing.
+
+Examples:
+  cairn minor 9 -n                   what would be staged
+  cairn minor 9 -m '9.7 RC2'
+  cairn minor 9-beta")]
+pub struct MinorArgs {
+    /// The release: 9, 9-beta, 9-lookahead.
+    pub release: String,
     #[command(flatten)]
     pub reason: Reason,
 }

@@ -85,6 +85,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Ingest(args) => release::ingest(&context, args),
         Command::Adopt(args) => release::adopt(&context, args),
         Command::Stage(args) => release::stage(&context, args),
+        Command::Minor(args) => release::minor(&context, args),
         Command::Errata(ErrataCommand::Apply(args)) => release::errata(&context, args),
         Command::Sign(args) => release::sign(&context, args),
         Command::Promote(args) => release::promote(&context, args),

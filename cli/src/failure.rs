@@ -165,6 +165,10 @@ fn classify(error: &Error) -> (u8, &'static str, Option<String>) {
         Error::NotIngested { path, .. } => {
             (1, "not-ingested", Some(format!("run cairn ingest {path}")))
         }
+        Error::MissingComposes { missing, .. } => {
+            let run = missing.iter().map(|(_, path)| format!("cairn ingest {path}"));
+            (1, "not-ingested", Some(format!("run {}", run.collect::<Vec<_>>().join("; "))))
+        }
         Error::NoGuess(_) => (USAGE, "no-guess", hint("name the ref: --as compose/9/Rocky")),
         Error::Refused { rule: "deletions", .. } => (
             4,

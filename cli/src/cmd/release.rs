@@ -11,8 +11,8 @@ use cairn_store::ingest::{How, Placement, Recognise};
 use super::report::render;
 use super::{Context, Exit};
 use crate::args::{
-    AdoptArgs, ErrataArgs, IngestArgs, ListsArgs, OpenArgs, PromoteArgs, PublishArgs, RollbackArgs,
-    SignArgs, StageArgs, VaultArgs,
+    AdoptArgs, ErrataArgs, IngestArgs, ListsArgs, MinorArgs, OpenArgs, PromoteArgs, PublishArgs,
+    RollbackArgs, SignArgs, StageArgs, VaultArgs,
 };
 use crate::failure::Failure;
 
@@ -54,6 +54,12 @@ pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
         None => verbs::stage(&site, release, composes, &options, progress)?,
     };
     render(context, &report)
+}
+
+/// `cairn minor`.
+pub fn minor(context: &Context<'_>, args: &MinorArgs) -> Exit {
+    let site = context.site(Some(&args.reason))?;
+    render(context, &verbs::minor(&site, &args.release, context.mode(), &context.progress)?)
 }
 
 /// `cairn sign`.

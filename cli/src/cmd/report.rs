@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use cairn_releng::gates::{RefGates, Severity, Verdict};
 use cairn_releng::links::LinkReport;
+use cairn_releng::media::MediaReport;
 use cairn_releng::report::{RefPlan, Report, ViewReport};
 use cairn_releng::repos::RepoReport;
 use cairn_releng::verbs::ErrataReport;
@@ -95,6 +96,13 @@ fn text(output: &Output, report: &Report) -> String {
         }
     }
     text += &repos_text(output, &report.repos);
+    if !report.kickstarts.is_empty() {
+        let trees = count(report.kickstarts.len() as u64, "kickstart tree");
+        let _ = writeln!(text, "  {trees}, each the os tree of its repo once more");
+    }
+    if let Some(media) = &report.media {
+        text += &media_text(media);
+    }
     if let Some(errata) = &report.errata {
         text += &errata_text(output, errata);
     }
@@ -158,6 +166,18 @@ fn repos_text(output: &Output, repos: &[RepoReport]) -> String {
         let _ = writeln!(text, "  repo   and {more} (-v lists all)");
     }
     text
+}
+
+/// Says what was done with media.
+fn media_text(media: &MediaReport) -> String {
+    let part = |number: usize, what: &str| count(number as u64, what);
+    format!(
+        "  media  {}, {}, {}, {}\n",
+        part(media.images.len(), "image"),
+        part(media.links.len(), "link"),
+        part(media.manifests.len(), "manifest"),
+        part(media.checksums.len(), "checksum list"),
+    )
 }
 
 /// A line for the gates of a ref, and one for each warning.

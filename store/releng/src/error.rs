@@ -24,6 +24,13 @@ fn refusal(refs: &[RefGates]) -> String {
     parts.join("; ")
 }
 
+/// Names refs as what has something or have it.
+fn have(missing: &[(String, String)]) -> String {
+    let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
+    let verb = if names.len() == 1 { "has" } else { "have" };
+    format!("{} {verb}", names.join(", "))
+}
+
 /// The result of a release verb.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -66,6 +73,14 @@ pub enum Error {
         name: String,
         /// Where its compose should be on disk.
         path: String,
+    },
+    /// A release is made of composes that have not been ingested.
+    #[error("release {release}: {} not been ingested", have(missing))]
+    MissingComposes {
+        /// The release.
+        release: String,
+        /// The refs that are missing, and where their composes should be on disk.
+        missing: Vec<(String, String)>,
     },
     /// A ref cannot be guessed from a directory's name.
     #[error("{}: its name does not say which ref it is", display(.0))]

@@ -16,6 +16,7 @@ pub mod import;
 pub mod links;
 pub mod lists;
 pub mod media;
+mod minor;
 pub mod names;
 mod program;
 pub mod report;

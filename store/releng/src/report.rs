@@ -11,6 +11,7 @@ use crate::audit::PackagesDiff;
 use crate::gates::RefGates;
 use crate::links::LinkReport;
 use crate::lists::ListReport;
+use crate::media::MediaReport;
 use crate::repos::RepoReport;
 use crate::verbs::{ErrataReport, Forecast, TorrentReport};
 
@@ -161,6 +162,12 @@ pub struct Report {
     /// Repos whose metadata was or would be written anew.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repos: Vec<RepoReport>,
+    /// Kickstart trees of a minor release.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kickstarts: Vec<RelPath>,
+    /// What was done with the media of a minor release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<MediaReport>,
     /// What the gates say, ref by ref; only of a promotion that changes something.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<RefGates>,

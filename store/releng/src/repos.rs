@@ -64,6 +64,6 @@ fn rpms_below(
 }
 
 /// Returns whether a directory holds metadata.
-fn is_repo(nodes: &dyn Nodes, dir: &DirEntry) -> Result<bool> {
+pub(crate) fn is_repo(nodes: &dyn Nodes, dir: &DirEntry) -> Result<bool> {
     Ok(nodes.tree(&dir.tree)?.get(REPODATA).is_some_and(|entry| entry.as_dir().is_some()))
 }
