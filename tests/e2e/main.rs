@@ -17,6 +17,7 @@ mod html;
 mod links;
 mod lists;
 mod main_job;
+mod minor;
 mod output;
 mod refusals;
 mod repodata;
