@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::process::ExitCode;
 
 use cairn_releng::Error;
+use cairn_releng::config::Environment;
 use cairn_releng::gates::RefGates;
 use cairn_releng::names::NameError;
 use cairn_releng::signing::{SigningError, Verdict};
@@ -145,6 +146,9 @@ fn classify(error: &Error) -> (u8, &'static str, Option<String>) {
     match error {
         Error::Store(error) => classify_store(error),
         Error::Config(error) => (USAGE, "config", error.hint.clone()),
+        Error::Name(NameError::Refused { environment: Environment::Vault, .. }) => {
+            (4, "refused", hint("only a release whose channel has vault = true is vaulted"))
+        }
         Error::Name(NameError::Refused { .. }) => {
             (4, "refused", hint("only a release whose channel has production = true is promoted"))
         }

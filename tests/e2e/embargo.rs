@@ -77,6 +77,8 @@ fn a_release_is_placed_closed_and_opened_by_metadata_only() {
     let world = staged();
     let plan = world.json(["promote", "9", "--embargo", "-n"]);
     assert!(!world.production("mirror").exists());
+    let told = world.cairn(["promote", "9", "--embargo", "-n"]).ok().out();
+    assert!(told.starts_with("production/9.7  nothing → a new snapshot\n"), "{told}");
     assert!(plan["notes"].to_string().contains("under embargo"), "{plan}");
     world.cairn(["promote", "9", "--embargo", "-m", "9.7 in place"]).ok();
     assert_eq!(mode(&world), 0o750);
@@ -206,6 +208,23 @@ fn staging_and_what_is_not_there_is_not_opened() {
     assert_eq!(mode(&world), 0o755);
     assert!(world.json(["open", REF])["notes"].to_string().contains("is open already"));
     sound(&world);
+}
+
+#[test]
+fn a_repair_finishes_an_opening_that_was_killed() {
+    for point in [CrashPoint::OperationLogged, CrashPoint::ViewRootSet] {
+        let world = staged();
+        world.cairn(["promote", "9", "--embargo"]).ok();
+        let files = inodes(&world.production(PRODUCTION));
+        world.crash_at(point, 1, ["open", REF]).killed();
+        let found = world.cairn(["fsck", "--json"]).exits(3);
+        assert!(found.out().contains("view-pending"), "{}", found.report());
+        world.cairn(["fsck", "--repair"]).ok();
+        assert_eq!(mode(&world), 0o755, "{}", point.name());
+        assert_eq!(inodes(&world.production(PRODUCTION)), files, "the tree stayed where it was");
+        world.cairn(["lists"]).ok();
+        sound(&world);
+    }
 }
 
 /// A kill leaves it closed or open, whole either way, and the next command finishes or forgets.

@@ -187,6 +187,7 @@ fn what_never_gets_to_production_is_never_vaulted() {
         let refused = error(&["vault", release], 4);
         let message = refused["message"].as_str().unwrap();
         assert!(message.ends_with("never gets to vault"), "{message}");
+        assert!(refused["hint"].as_str().unwrap().contains("vault = true"), "{refused}");
         error(&["vault", release, "--no-repodata", "-n"], 4);
     }
     // The version before was never here, and an unknown one neither.

@@ -63,7 +63,8 @@ fn text(output: &Output, report: &Report) -> String {
         );
     }
     for moved in &report.refs {
-        if moved.old == moved.new {
+        // What is new has no snapshot on either side of a plan.
+        if moved.old == moved.new && moved.new.is_some() {
             let snapshot = moved.new.as_ref().map_or("nothing".to_owned(), short);
             let _ = writeln!(text, "{}  stays {snapshot}", output.strong(&moved.name));
             continue;
