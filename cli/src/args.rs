@@ -152,6 +152,8 @@ pub enum Command {
     Diff(DiffArgs),
     /// Ask the gates about a snapshot: may it go out?
     Check(CheckArgs),
+    /// Say that a snapshot may go out, or take that back.
+    Approve(ApproveArgs),
     /// Check the store: log, packs, index, objects, and every live view; repair what can be.
     Fsck(FsckArgs),
     /// Collect what nothing needs any more, in two runs with a grace between them.
@@ -641,6 +643,26 @@ pub struct CheckArgs {
     /// The gates [default: those that its environment requires].
     #[arg(value_name = "GATE")]
     pub gates: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+An approval is of one snapshot: whatever is staged afterwards is not approved. Where [gate.production] \
+approvals = N, a promotion needs N different people; whoever promotes is not one of them, unless \
+own_approval = true. Who became another user through sudo counts as who that was.
+
+Examples:
+  cairn approve staging/9.7-RC2 -m 'installed it on three machines'
+  cairn approve staging/9.7-RC2 --withdraw -m 'the installer hangs on s390x'")]
+pub struct ApproveArgs {
+    /// The snapshot.
+    pub rev: String,
+    /// Take your approval back.
+    #[arg(long)]
+    pub withdraw: bool,
+    /// Why; it must be said.
+    #[arg(short = 'm', long = "reason", value_name = "TEXT", required = true)]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Args)]

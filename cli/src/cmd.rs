@@ -1,5 +1,6 @@
 //! One file per command: arguments → options → one library call → rendering.
 
+mod approve;
 mod check;
 mod config;
 mod content;
@@ -104,6 +105,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Cat(args) => content::cat(&context, args),
         Command::Diff(args) => diff::run(&context, args),
         Command::Check(args) => check::run(&context, args),
+        Command::Approve(args) => approve::run(&context, args),
         Command::Fsck(args) => fsck::run(&context, args),
         Command::Gc(args) => gc::gc(&context, args),
         Command::Hold(args) => gc::hold(&context, args),

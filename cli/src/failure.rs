@@ -179,6 +179,13 @@ fn classify(error: &Error) -> (u8, &'static str, Option<String>) {
             "refused",
             hint("look at the plan (-n); if it is right, raise the floor: --allow-deletes N%"),
         ),
+        Error::Refused { rule: "approvals", .. } => (
+            4,
+            "refused",
+            hint(
+                "each of them runs cairn approve REV -m TEXT; in need, --skip-gate approvals -m WHY goes on without, and is logged",
+            ),
+        ),
         Error::Refused { .. } => (4, "refused", None),
         Error::Gates(_) => (
             4,

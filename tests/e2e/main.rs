@@ -1,6 +1,7 @@
 //! End-to-end tests: the real binary on real composes, filesystems and clients.
 
 mod adopt;
+mod approval;
 mod check;
 mod clients;
 mod concurrency;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use cairn_releng::Site;
 use cairn_releng::audit::Audit;
 use cairn_releng::history::{self, Edge, LogFilter};
+use cairn_releng::verbs::{self, Approval};
 use cairn_store::diff::Changed;
 use cairn_store::id::{OperationId, SnapshotId};
 use cairn_store::log::Operation;
@@ -12,6 +13,7 @@ use cairn_store::refs::{RefName, Rev};
 use cairn_store::snapshot::Snapshot;
 use serde::Serialize;
 
+use super::approve::approvals_text;
 use super::diff::{self, Review};
 use super::report::{changed, short};
 use super::{Context, Exit};
@@ -148,6 +150,7 @@ struct SnapshotDocument {
     content: Snapshot,
     refs: Vec<String>,
     changed: Option<Changed>,
+    approvals: Vec<Approval>,
 }
 
 #[derive(Serialize)]
@@ -194,8 +197,14 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Exit {
         },
         None => None,
     };
-    let document =
-        SnapshotDocument { snapshot: id, content: snapshot, refs, changed: changed_since };
+    let approvals = verbs::approvals(&site, &[id])?.remove(&id).unwrap_or_default();
+    let document = SnapshotDocument {
+        snapshot: id,
+        content: snapshot,
+        refs,
+        changed: changed_since,
+        approvals,
+    };
     if context.output.json {
         return Ok(context.output.document("show", &document).map(|()| 0)?);
     }
@@ -218,6 +227,7 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Exit {
     for name in &document.refs {
         let _ = writeln!(text, "  ref    {name}");
     }
+    text += &approvals_text(&document.approvals);
     if let Some(difference) = &document.changed {
         let _ = writeln!(text, "  since its first parent: {}", changed(output, difference));
     }

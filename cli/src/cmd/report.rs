@@ -9,6 +9,7 @@ use cairn_releng::report::{RefPlan, Report, ViewReport};
 use cairn_releng::repos::RepoReport;
 use cairn_releng::verbs::ErrataReport;
 use cairn_store::diff::Changed;
+use cairn_store::path::Escaped;
 use cairn_store::publish::Source;
 
 use super::diff::package_lines;
@@ -81,6 +82,15 @@ fn text(output: &Output, report: &Report) -> String {
     }
     for one in &report.gates {
         text += &gates_text(output, one);
+    }
+    for one in &report.approvals {
+        let people: Vec<&str> = one.approvals.iter().map(|one| one.person.as_str()).collect();
+        let by = match people.is_empty() {
+            true => "nobody".to_owned(),
+            false => Escaped(people.join(", ").as_bytes()).to_string(),
+        };
+        let (counted, required) = (one.counted, one.required);
+        let _ = writeln!(text, "  approved  by {by} ({counted} of {required} that count)");
     }
     for plan in &report.plan {
         text += &plan_text(output, plan);

@@ -1,6 +1,6 @@
 //! `cairn status`.
 
-use cairn_releng::verbs::is_under_embargo;
+use cairn_releng::verbs::{self, is_under_embargo};
 use cairn_store::publish::Live;
 use serde::Serialize;
 
@@ -26,6 +26,15 @@ struct Row {
     bytes: u64,
     embargoed: bool,
     view: Option<ViewRow>,
+    /// Of what is staged, where people must approve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvals: Option<ApprovalsRow>,
+}
+
+#[derive(Serialize)]
+struct ApprovalsRow {
+    required: u32,
+    people: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +60,11 @@ struct MountRow {
 pub fn run(context: &Context<'_>) -> Exit {
     let site = context.site(None)?;
     let mut refs = Vec::new();
+    let (required, _) = verbs::required_approvals(&site);
+    let is_staged = |name: &str| required > 0 && name.starts_with("staging/");
+    let staged = site.store.refs()?.into_iter().filter(|state| is_staged(state.name.as_str()));
+    let staged: Vec<_> = staged.map(|state| state.snapshot).collect();
+    let approvals = verbs::approvals(&site, &staged)?;
     for state in site.store.refs()? {
         let snapshot = site.store.snapshot(&state.snapshot)?;
         let view = match site.view(&state.name)? {
@@ -73,6 +87,11 @@ pub fn run(context: &Context<'_>) -> Exit {
             bytes: snapshot.root.bytes,
             embargoed: is_under_embargo(&state.name, &snapshot.root()),
             view,
+            approvals: is_staged(state.name.as_str()).then(|| {
+                let approvals = approvals.get(&state.snapshot).into_iter().flatten();
+                let people = approvals.map(|one| one.person.clone()).collect();
+                ApprovalsRow { required, people }
+            }),
         });
     }
     let mut mounts = Vec::new();
@@ -136,6 +155,19 @@ fn text(context: &Context<'_>, document: &Document) -> String {
         text += "No ref yet: take a compose in with cairn ingest DIR.\n";
     } else {
         text += &table.render("  ");
+    }
+    for row in &document.refs {
+        let Some(ApprovalsRow { required, people }) = &row.approvals else { continue };
+        let by = match people.is_empty() {
+            true => "nobody".to_owned(),
+            false => cairn_store::path::Escaped(people.join(", ").as_bytes()).to_string(),
+        };
+        let stand = format!("approved by {by} ({} of {required})", people.len());
+        let stand = match people.len() >= *required as usize {
+            true => output.good(&stand),
+            false => output.warn(&stand),
+        };
+        text += &format!("  {}  {stand}\n", row.name);
     }
     let mut table = Table::default();
     table.row(["mount", "path", "swap", "link", "free"].map(|head| output.strong(head)));

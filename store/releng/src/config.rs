@@ -27,7 +27,7 @@ pub use model::{
     SigCompose, SignBy, SignSection, StoreSection, TorrentSection,
 };
 pub use sections::BUILT_IN_GATES;
-pub(crate) use sections::is_component;
+pub(crate) use sections::{APPROVALS, is_component};
 pub use value::{
     Checksum, Compression, Environment, HookEvent, LinkMode, Owner, Percent, SignMode, SwapMode,
     Template, TemplateError, TorrentFormat, ValueError, Version, format_duration, parse_duration,

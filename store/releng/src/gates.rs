@@ -414,7 +414,9 @@ pub fn check_names(site: &Site, asked: &[String]) -> Result<()> {
 /// configuration says nothing of it.
 pub fn required(site: &Site, environment: crate::config::Environment) -> Option<Vec<String>> {
     site.config.gates.values().find_map(|gate| match gate {
-        Configured::Require { environment: of, gates } if *of == environment => Some(gates.clone()),
+        Configured::Require { environment: of, gates, .. } if *of == environment => {
+            Some(gates.clone())
+        }
         Configured::Require { .. } | Configured::Command { .. } => None,
     })
 }

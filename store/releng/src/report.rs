@@ -13,7 +13,7 @@ use crate::links::LinkReport;
 use crate::lists::ListReport;
 use crate::media::MediaReport;
 use crate::repos::RepoReport;
-use crate::verbs::{ErrataReport, Forecast, TorrentReport};
+use crate::verbs::{ErrataReport, Forecast, RefApprovals, TorrentReport};
 
 /// Whether a verb acts or only says what it would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,6 +171,9 @@ pub struct Report {
     /// What the gates say, ref by ref; only of a promotion that changes something.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<RefGates>,
+    /// Whose approval what is promoted has, where people must approve.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<RefApprovals>,
     /// What became of advisories, for errata.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errata: Option<ErrataReport>,

@@ -6,6 +6,7 @@
 //! order is what makes a promotion all or nothing.
 
 mod adopt;
+mod approve;
 mod check;
 mod embargo;
 mod errata;
@@ -27,6 +28,9 @@ mod torrents;
 mod vault;
 
 pub use adopt::{AdoptOptions, Gap, adopt};
+pub use approve::{
+    Approval, ApproveReport, RefApprovals, approvals, approve, required as required_approvals,
+};
 pub use check::{Checked, check};
 pub use embargo::{Embargo, is_under_embargo, open};
 pub use errata::{ErrataReport, errata};

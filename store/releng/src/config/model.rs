@@ -257,6 +257,10 @@ pub enum Gate {
         environment: Environment,
         /// Names of gates, in the order in which they run.
         gates: Vec<String>,
+        /// How many people must approve a staged snapshot; of production only, default none.
+        approvals: u32,
+        /// Whether whoever promotes may be one of them; default no.
+        own_approval: bool,
     },
     /// NAME is a gate of its own: a command that judges a tree by its exit code.
     Command {

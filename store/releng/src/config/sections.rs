@@ -28,6 +28,9 @@ pub const BUILT_IN_GATES: &[&str] = &[
     "closure",
 ];
 
+/// What is skipped like a gate and is none: the approval of people.
+pub(crate) const APPROVALS: &str = "approvals";
+
 const GATE_TIMEOUT: Duration = Duration::from_secs(600); // a full repoclosure of a release
 const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -483,8 +486,14 @@ fn read_requirement(gate: Section<'_>, environment: Environment, signed: bool) -
     let defaults = gate.default("require", list(text(name))).unwrap_or_default();
     let gate = gate.own();
     let gates = gate.or("require", list(text(name)), defaults.into_iter().filter(asked).collect());
+    let (mut approvals, mut own_approval) = (0, false);
+    // Approval is of what is staged; nobody promotes to staging or to the vault.
+    if environment == Environment::Production {
+        approvals = gate.or("approvals", number(0), 0);
+        own_approval = gate.or("own_approval", boolean, false);
+    }
     gate.finish();
-    Gate::Require { environment, gates }
+    Gate::Require { environment, gates, approvals, own_approval }
 }
 
 fn read_command_gate(gate: Section<'_>) -> Option<Gate> {
@@ -492,6 +501,10 @@ fn read_command_gate(gate: Section<'_>) -> Option<Gate> {
     if BUILT_IN_GATES.contains(&gate.name()) {
         let message = format!("gate {:?} is built in", gate.name());
         gate.report(message, Some("give the command a name of its own".to_owned()));
+    }
+    if gate.name() == APPROVALS {
+        let message = "\"approvals\" is what --skip-gate calls people's approval".to_owned();
+        gate.report(message, Some("give the command another name".to_owned()));
     }
     if gate.has("require") && !gate.has("command") {
         let known = Environment::ALL.iter().map(Environment::as_str);

@@ -68,7 +68,11 @@ fn model_configuration_says_what_it_says() {
     assert_eq!((rocky.mount.as_str(), rocky.path.as_str()), ("production", "mirror/pub/rocky"));
     assert_eq!(rocky.files[0], ListFile { name: "fullfilelist".into(), kind: ListKind::Paths });
     assert_eq!(rocky.files[3].kind, ListKind::Times);
-    let Gate::Require { environment, gates } = &config.gates["production"] else { panic!() };
+    let Gate::Require { environment, gates, approvals: 0, own_approval: false } =
+        &config.gates["production"]
+    else {
+        panic!()
+    };
     assert_eq!(*environment, Environment::Production);
     assert_eq!(gates.join(" "), "repodata signatures files-exist no-downgrade treeinfo");
 }
@@ -380,6 +384,15 @@ const ADDED: &[(&str, &str)] = &[
     (
         "[gate.prod]\nrequire = [\"repodata\"]",
         "7:7: \"prod\" is not an environment; environments: staging, production, vault",
+    ),
+    ("[gate.staging]\napprovals = 1", "8:1: unknown key \"approvals\"; known keys: require"),
+    (
+        "[gate.production]\nown_approval = 1",
+        "8:16: own_approval: expected true or false, found an integer",
+    ),
+    (
+        "[gate.approvals]\ncommand = [\"x\"]",
+        "7:7: \"approvals\" is what --skip-gate calls people's approval; give the command another name",
     ),
     ("[gate.x]", "7:7: missing key \"command\" in [gate.x]"),
     (

@@ -10,6 +10,7 @@ use cairn_store::transform::{overlay, settle_times};
 use cairn_store::tree::{DirEntry, Draft};
 
 use super::Merge;
+use super::approve::{self, RefApprovals};
 use super::embargo::{self, Embargo, embargoed, is_embargoed};
 use super::moves::{Destination, Move, Moves, link_moves};
 use super::stage::{described, is_repodata, merge_name};
@@ -113,6 +114,15 @@ pub fn promote(
             }
         }
         if old.is_none_or(|(_, old)| old != root) {
+            let skipped = options.skip_gates.iter().any(|gate| gate == approve::RULE);
+            if let Some((standing, refusal)) = approve::standing(site, &name, source, skipped)? {
+                report.approvals.push(standing);
+                match (refusal, options.mode) {
+                    (Some(error), Mode::DryRun) => report.refusals.push(error.to_string()),
+                    (Some(error), Mode::Apply) => return Err(error),
+                    (None, _) => {}
+                }
+            }
             let before = old.map(|(_, root)| root);
             let subject = Subject {
                 site,
@@ -157,7 +167,7 @@ pub fn promote(
         verb: "promote",
         moves,
         intent: Intent::Forward,
-        details: details(&report.gates),
+        details: details(&report.gates, &report.approvals),
         inodes: Vec::new(),
     };
     moves.run(options.mode, writer.as_ref(), report, observer)
@@ -169,7 +179,9 @@ const NAMED: usize = 20;
 /// Returns the gates that production requires, after making sure that those to be skipped are
 /// gates, and that somebody says why.
 fn required(site: &Site, skipped: &[String]) -> Result<Vec<String>> {
-    gates::check_names(site, skipped)?;
+    let asked: Vec<String> =
+        skipped.iter().filter(|name| *name != approve::RULE).cloned().collect();
+    gates::check_names(site, &asked)?;
     let reason = site.store.session().reason.as_deref().unwrap_or_default();
     match skipped.first() {
         Some(first) if reason.trim().is_empty() => Err(Error::UnreasonedSkip(first.clone())),
@@ -195,7 +207,12 @@ pub(super) fn judge(
 
 /// Says what a gate that has not judged would otherwise seem to have passed.
 pub(super) fn add_notes(report: &mut Report, required: &[String], skipped: &[String]) {
-    for lost in skipped.iter().filter(|name| !required.contains(name)) {
+    let asked = |name: &&String| match name.as_str() {
+        approve::RULE => report.approvals.is_empty(),
+        _ => !required.contains(name),
+    };
+    let lost: Vec<&String> = skipped.iter().filter(asked).collect();
+    for lost in lost {
         report.notes.push(format!("The gate {lost} is not required; there is nothing to skip."));
     }
     for one in &report.gates {
@@ -225,13 +242,15 @@ pub(super) fn add_refusals(report: &mut Report) {
 }
 
 /// What the log keeps of the gates.
-pub(super) fn details(gates: &[RefGates]) -> serde_json::Value {
-    if gates.is_empty() {
+pub(super) fn details(gates: &[RefGates], approvals: &[RefApprovals]) -> serde_json::Value {
+    if gates.is_empty() && approvals.is_empty() {
         return serde_json::Value::Null;
     }
     // Required gates are the same for every ref.
     let asked = gates.iter().take(1).flat_map(|one| &one.gates);
-    let skipped: Vec<&str> = asked.filter(|g| g.is_skipped()).map(|g| g.gate.as_str()).collect();
+    let skipped = asked.filter(|gate| gate.is_skipped()).map(|gate| gate.gate.as_str());
+    let without = approvals.iter().any(|one| one.skipped).then_some(approve::RULE);
+    let skipped: Vec<&str> = skipped.chain(without).collect();
     let verdicts = |one: &RefGates| {
         let verdict = |gate: &GateReport| {
             serde_json::json!({
@@ -244,7 +263,13 @@ pub(super) fn details(gates: &[RefGates]) -> serde_json::Value {
         (one.name.clone(), one.gates.iter().map(verdict).collect())
     };
     let gates: serde_json::Map<String, serde_json::Value> = gates.iter().map(verdicts).collect();
-    serde_json::json!({ "gates": gates, "skipped_gates": skipped })
+    let mut details = serde_json::json!({ "gates": gates, "skipped_gates": skipped });
+    if !approvals.is_empty() {
+        let approvals: serde_json::Map<String, serde_json::Value> =
+            approvals.iter().map(|one| (one.name.clone(), serde_json::json!(one))).collect();
+        details["approvals"] = approvals.into();
+    }
+    details
 }
 
 /// Returns the share of a ref's tree that a promotion may remove, if there is a limit.

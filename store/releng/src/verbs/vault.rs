@@ -97,7 +97,7 @@ pub fn vault(
         verb: "vault",
         moves,
         intent: Intent::Forward,
-        details: details(&report.gates),
+        details: details(&report.gates, &[]),
         inodes: Vec::new(),
     };
     moves.run(options.mode, writer.as_ref(), report, observer)
