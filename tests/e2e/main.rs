@@ -13,6 +13,7 @@ mod filesystems;
 mod fsck;
 mod gates;
 mod gc;
+mod hazards;
 mod history;
 mod html;
 mod links;

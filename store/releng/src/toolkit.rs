@@ -295,8 +295,9 @@ pub fn translate(config: &Config, call: &Call) -> Result<Job, ToolkitError> {
                 add(words(["promote", &name, "--sig", &compose]));
             }
             None => {
-                for sig in release.sig_names() {
-                    add(words(["promote", &name, "--sig", &sig]));
+                let sigs = all_sigs(&release);
+                if !sigs.is_empty() {
+                    add([words(["promote", &name]), sigs].concat());
                 }
             }
         },
@@ -321,7 +322,10 @@ pub fn translate(config: &Config, call: &Call) -> Result<Job, ToolkitError> {
                 (true, Some(previous)) => previous.to_string(),
                 _ => name,
             };
-            add(words(["vault", &what]));
+            let sigs = all_sigs(&release);
+            if !sigs.is_empty() || !release.channel().vault {
+                add([words(["vault", &what]), sigs].concat());
+            }
         }
         Does::Torrents => add(words(["torrents", &name])),
         Does::PromoteAll | Does::Lists(_) => {}
@@ -548,6 +552,11 @@ fn check_sig(
             given: given.clone(),
         }),
     }
+}
+
+/// Returns `--sig NAME` for each SIG of a release.
+fn all_sigs(release: &ReleaseView<'_>) -> Vec<String> {
+    release.sig_names().into_iter().flat_map(|sig| ["--sig".to_owned(), sig]).collect()
 }
 
 fn lists(config: &Config, which: Lists) -> Vec<String> {

@@ -97,11 +97,11 @@ const LINES: &[(&str, &[&str])] = &[
     ("RLVER=9 bash sync-to-prod-dry.sh", &["cairn promote 9 --dry-run"]),
     ("bash sync-to-prod-all.sh", &["cairn promote 8 9 10"]),
     ("RLVER=9 bash sync-to-prod-sig.sh", &["cairn promote 9 --sig kernel"]),
-    ("RLVER=8 bash sync-to-prod-sig.sh", &["cairn promote 8 --sig kernel", "cairn promote 8 --sig storage"]),
+    ("RLVER=8 bash sync-to-prod-sig.sh", &["cairn promote 8 --sig kernel --sig storage"]),
     ("RLVER=8 bash sync-to-prod-sig.sh gluster9 storage", &["cairn promote 8 --sig gluster9"]),
     ("RLVER=9 bash vault-release.sh", &["cairn vault 9.7"]),
     ("RLVER=9 bash vault-release-no-repodata.sh", &["cairn vault 9.7 --no-repodata"]),
-    ("RLVER=9 bash vault-sig.sh", &["cairn vault 9.6"]),
+    ("RLVER=9 bash vault-sig.sh", &["cairn vault 9.6 --sig kernel"]),
     // What is refused, the verbs refuse.
     ("RLVER=9 RLREL=lookahead bash sync-to-prod.sh", &["cairn promote 9-lookahead"]),
     ("RLVER=9 RLREL=beta bash vault-release.sh", &["cairn vault 9-beta"]),

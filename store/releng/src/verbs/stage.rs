@@ -166,8 +166,11 @@ fn staged(
     merge: Merge,
 ) -> Result<DirEntry> {
     let excluded = glob_set("defaults.update_exclude", &site.config.defaults.update_exclude)?;
+    // The names are those of boot files and images, at any depth but where packages lie: a package
+    // directory may well be called as one of them.
     let leaves_out = |path: &RelPath| {
         std::str::from_utf8(path.file_name()).is_ok_and(|name| excluded.is_match(name))
+            && !path.names().any(|name| name == b"Packages")
     };
     let mut result = match merge {
         Merge::Keep => old,
