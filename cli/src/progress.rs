@@ -114,12 +114,15 @@ impl Progress {
 }
 
 fn watch_signals() -> Arc<AtomicUsize> {
-    use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
     let stop = Arc::new(AtomicUsize::new(0));
     // Who ignores SIGCHLD hands that on to us, and then the system forgets how our programs ended.
-    // Any handler will do.
-    if let Err(error) = signal_hook::flag::register(SIGCHLD, Arc::default()) {
-        let _ = stderr(&format!("Signal {SIGCHLD} cannot be watched: {error}.\n"));
+    // Any handler will do. So it will for SIGXFSZ: a limit of file sizes is then an error with a
+    // path, and no death.
+    for signal in [SIGCHLD, SIGXFSZ] {
+        if let Err(error) = signal_hook::flag::register(signal, Arc::default()) {
+            let _ = stderr(&format!("Signal {signal} cannot be watched: {error}.\n"));
+        }
     }
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         let again = Arc::new(AtomicBool::new(false));

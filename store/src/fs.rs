@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -649,13 +650,14 @@ fn lock(fd: BorrowedFd<'_>, kind: LockKind) -> rustix::io::Result<bool> {
     }
 }
 
-/// Creates a directory and its parents if they are missing, with mode 0755.
+/// Creates a directory and its parents if they are missing, with mode 0755 or what the umask leaves
+/// of it.
 pub fn make_dirs(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).map_err(|source| Error::Io {
-        op: "create directory",
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(|source| Error::Io { op: "create directory", path: path.to_owned(), source })
 }
 
 /// Returns a path without symbolic links, `.` and `..`.
@@ -665,6 +667,30 @@ pub fn canonical(path: &Path) -> Result<PathBuf> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Makes sure that a directory cannot be put aside and replaced by whoever likes: neither it nor
+/// one above it may be written by everybody, unless it is sticky, as /tmp is. Of a path that is
+/// still to be made, what is there of it.
+pub fn check_parents(path: &Path) -> Result<()> {
+    let path = canonical(path.ancestors().find(|dir| dir.exists()).unwrap_or(path))?;
+    for dir in path.ancestors() {
+        let fail = |errno| Error::Io {
+            op: "look at",
+            path: dir.to_owned(),
+            source: io::Error::from(errno),
+        };
+        let mode = rustix::fs::stat(dir).map_err(fail)?.st_mode;
+        if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+            return Err(Error::Refused {
+                path: dir.to_owned(),
+                reason: "everybody may write there, and so replace what is below; \
+                         chmod o-w it, or make it sticky (chmod +t)"
+                    .into(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Returns an environment variable, if it is set and text.

@@ -127,6 +127,26 @@ fn damaged(error: impl std::fmt::Display) -> Error {
     Error::corrupt("index.redb", error.to_string())
 }
 
+/// Tells a disk that is full or failing from an index that is damaged: the one is an answer of the
+/// system, and building the index anew on such a disk would only lose it.
+fn answered(error: impl Into<redb::Error>) -> Error {
+    match error.into() {
+        redb::Error::Io(source) if !is_of_content(&source) => {
+            Error::Io { op: "use", path: "index.redb".into(), source }
+        }
+        error @ redb::Error::PreviousIo => {
+            let source = std::io::Error::other(error.to_string());
+            Error::Io { op: "use", path: "index.redb".into(), source }
+        }
+        error => damaged(error),
+    }
+}
+
+/// What redb says of a file that is not one of its own.
+fn is_of_content(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
+}
+
 impl Index {
     /// Opens an index, or creates an empty one.
     ///
@@ -161,12 +181,8 @@ impl Index {
                 })?;
                 Ok(Self { handle: Handle::Read(database) })
             }
-            // What redb says of a file that is not one of its own.
             Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-                ) =>
+                if is_of_content(&error) =>
             {
                 Err(damaged(error))
             }
@@ -191,16 +207,16 @@ impl Index {
 
     fn create_tables(&self) -> Result<()> {
         self.write(|txn| {
-            txn.open_table(REFS).map_err(damaged)?;
-            txn.open_table(HISTORY).map_err(damaged)?;
-            txn.open_table(TREES).map_err(damaged)?;
-            txn.open_table(SNAPSHOTS).map_err(damaged)?;
-            txn.open_table(PACKS).map_err(damaged)?;
-            txn.open_table(COLLECTED).map_err(damaged)?;
-            txn.open_table(INODES).map_err(damaged)?;
-            txn.open_table(DIGESTS).map_err(damaged)?;
-            let mut meta = txn.open_table(META).map_err(damaged)?;
-            meta.insert("version", VERSION.to_le_bytes().as_slice()).map_err(damaged)?;
+            txn.open_table(REFS).map_err(answered)?;
+            txn.open_table(HISTORY).map_err(answered)?;
+            txn.open_table(TREES).map_err(answered)?;
+            txn.open_table(SNAPSHOTS).map_err(answered)?;
+            txn.open_table(PACKS).map_err(answered)?;
+            txn.open_table(COLLECTED).map_err(answered)?;
+            txn.open_table(INODES).map_err(answered)?;
+            txn.open_table(DIGESTS).map_err(answered)?;
+            let mut meta = txn.open_table(META).map_err(answered)?;
+            meta.insert("version", VERSION.to_le_bytes().as_slice()).map_err(answered)?;
             Ok(())
         })
     }
@@ -211,16 +227,16 @@ impl Index {
             Handle::Write(database) => database.begin_read(),
             Handle::Read(database) => database.begin_read(),
         };
-        Ok(View { txn: txn.map_err(damaged)? })
+        Ok(View { txn: txn.map_err(answered)? })
     }
 
     fn write(&self, work: impl FnOnce(&WriteTransaction) -> Result<()>) -> Result<()> {
         let Handle::Write(database) = &self.handle else {
             return Err(damaged("it may only be read by this user"));
         };
-        let txn = database.begin_write().map_err(damaged)?;
+        let txn = database.begin_write().map_err(answered)?;
         work(&txn)?;
-        txn.commit().map_err(damaged)
+        txn.commit().map_err(answered)
     }
 
     /// Returns whether this process may write.
@@ -239,8 +255,8 @@ impl Index {
         inodes: &[Vec<Inode>],
     ) -> Result<()> {
         self.write(|txn| {
-            let mut meta = txn.open_table(META).map_err(damaged)?;
-            let mut known = match meta.get("head").map_err(damaged)? {
+            let mut meta = txn.open_table(META).map_err(answered)?;
+            let mut known = match meta.get("head").map_err(answered)? {
                 Some(bytes) => decode_head(bytes.value())?.map_or(0, |head| head.number),
                 None => 0,
             };
@@ -262,11 +278,11 @@ impl Index {
                 let mut head = [0; 40];
                 head[..8].copy_from_slice(&known.to_le_bytes());
                 head[8..].copy_from_slice(id.as_bytes());
-                meta.insert("head", head.as_slice()).map_err(damaged)?;
+                meta.insert("head", head.as_slice()).map_err(answered)?;
             }
-            let mut table = txn.open_table(INODES).map_err(damaged)?;
+            let mut table = txn.open_table(INODES).map_err(answered)?;
             for inode in inodes.iter().flatten() {
-                table.insert((inode.dev, inode.ino), &inode.encode()).map_err(damaged)?;
+                table.insert((inode.dev, inode.ino), &inode.encode()).map_err(answered)?;
             }
             Ok(())
         })
@@ -276,8 +292,8 @@ impl Index {
     pub fn forget_objects(&self, gone: &dyn Fn(&ObjectId) -> bool) -> Result<()> {
         self.write(|txn| {
             forget_inodes(txn, gone)?;
-            let mut digests = txn.open_table(DIGESTS).map_err(damaged)?;
-            digests.retain(|(object, _), _| !gone(&ObjectId::from_bytes(*object))).map_err(damaged)
+            let mut digests = txn.open_table(DIGESTS).map_err(answered)?;
+            digests.retain(|(object, _), _| !gone(&ObjectId::from_bytes(*object))).map_err(answered)
         })
     }
 
@@ -289,9 +305,9 @@ impl Index {
     /// Remembers digests of objects under a name such as `sha256`.
     pub fn add_digests(&self, name: &str, digests: &[(ObjectId, Vec<u8>)]) -> Result<()> {
         self.write(|txn| {
-            let mut table = txn.open_table(DIGESTS).map_err(damaged)?;
+            let mut table = txn.open_table(DIGESTS).map_err(answered)?;
             for (object, digest) in digests {
-                table.insert((object.as_bytes(), name), digest.as_slice()).map_err(damaged)?;
+                table.insert((object.as_bytes(), name), digest.as_slice()).map_err(answered)?;
             }
             Ok(())
         })
@@ -299,32 +315,32 @@ impl Index {
 }
 
 fn add_pack(txn: &WriteTransaction, pack: &PackId, places: &Listing) -> Result<()> {
-    let mut packs = txn.open_table(PACKS).map_err(damaged)?;
-    let mut trees = txn.open_table(TREES).map_err(damaged)?;
-    let mut snapshots = txn.open_table(SNAPSHOTS).map_err(damaged)?;
-    let number = packs.last().map_err(damaged)?.map_or(0, |(number, _)| number.value() + 1);
-    packs.insert(number, pack.as_bytes()).map_err(damaged)?;
+    let mut packs = txn.open_table(PACKS).map_err(answered)?;
+    let mut trees = txn.open_table(TREES).map_err(answered)?;
+    let mut snapshots = txn.open_table(SNAPSHOTS).map_err(answered)?;
+    let number = packs.last().map_err(answered)?.map_or(0, |(number, _)| number.value() + 1);
+    packs.insert(number, pack.as_bytes()).map_err(answered)?;
     for (id, place) in places {
         let value = (number, place.offset, place.len);
         match id {
-            NodeId::Tree(id) => trees.insert(id.as_bytes(), value).map_err(damaged)?,
-            NodeId::Snapshot(id) => snapshots.insert(id.as_bytes(), value).map_err(damaged)?,
+            NodeId::Tree(id) => trees.insert(id.as_bytes(), value).map_err(answered)?,
+            NodeId::Snapshot(id) => snapshots.insert(id.as_bytes(), value).map_err(answered)?,
         };
     }
     Ok(())
 }
 
 fn forget_inodes(txn: &WriteTransaction, gone: &dyn Fn(&ObjectId) -> bool) -> Result<()> {
-    let mut inodes = txn.open_table(INODES).map_err(damaged)?;
+    let mut inodes = txn.open_table(INODES).map_err(answered)?;
     inodes
         .retain(|(dev, ino), bytes| !gone(&Inode::decode(dev, ino, bytes).object))
-        .map_err(damaged)
+        .map_err(answered)
 }
 
 /// Takes packs out, with every node that is known to be in them. A node that is still needed is
 /// in a pack of the operation that collects, which is added after this.
 fn collect(txn: &WriteTransaction, operation: u64, collected: &Collected) -> Result<()> {
-    let mut packs = txn.open_table(PACKS).map_err(damaged)?;
+    let mut packs = txn.open_table(PACKS).map_err(answered)?;
     let gone: HashSet<&[u8; 32]> = collected.packs.iter().map(PackId::as_bytes).collect();
     let mut numbers = HashSet::new();
     packs
@@ -335,32 +351,32 @@ fn collect(txn: &WriteTransaction, operation: u64, collected: &Collected) -> Res
             }
             keep
         })
-        .map_err(damaged)?;
+        .map_err(answered)?;
     // An index that is built anew never took them in.
     if !numbers.is_empty() {
         for table in [TREES, SNAPSHOTS] {
-            let mut table = txn.open_table(table).map_err(damaged)?;
-            table.retain(|_, (number, ..)| !numbers.contains(&number)).map_err(damaged)?;
+            let mut table = txn.open_table(table).map_err(answered)?;
+            table.retain(|_, (number, ..)| !numbers.contains(&number)).map_err(answered)?;
         }
     }
-    let mut table = txn.open_table(COLLECTED).map_err(damaged)?;
+    let mut table = txn.open_table(COLLECTED).map_err(answered)?;
     for snapshot in &collected.snapshots {
-        table.insert(snapshot.as_bytes(), operation).map_err(damaged)?;
+        table.insert(snapshot.as_bytes(), operation).map_err(answered)?;
     }
     Ok(())
 }
 
 fn add_operation(txn: &WriteTransaction, operation: &Operation) -> Result<()> {
-    let mut refs = txn.open_table(REFS).map_err(damaged)?;
-    let mut history = txn.open_table(HISTORY).map_err(damaged)?;
+    let mut refs = txn.open_table(REFS).map_err(answered)?;
+    let mut history = txn.open_table(HISTORY).map_err(answered)?;
     for edit in &operation.edits {
         let name = edit.name.as_str();
         let new = edit.new.as_ref().map(SnapshotId::as_bytes);
         match new {
-            Some(new) => drop(refs.insert(name, (new, operation.number)).map_err(damaged)?),
-            None => drop(refs.remove(name).map_err(damaged)?),
+            Some(new) => drop(refs.insert(name, (new, operation.number)).map_err(answered)?),
+            None => drop(refs.remove(name).map_err(answered)?),
         }
-        history.insert((name, operation.number), new).map_err(damaged)?;
+        history.insert((name, operation.number), new).map_err(answered)?;
     }
     Ok(())
 }
@@ -385,7 +401,7 @@ pub struct RefState {
 impl View {
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
         match self.txn.open_table(META) {
-            Ok(table) => Ok(table.get(key).map_err(damaged)?.map(|value| value.value().to_vec())),
+            Ok(table) => Ok(table.get(key).map_err(answered)?.map(|value| value.value().to_vec())),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(damaged(error)),
         }
@@ -398,8 +414,8 @@ impl View {
 
     /// Returns what a ref names.
     pub fn get_ref(&self, name: &RefName) -> Result<Option<RefState>> {
-        let table = self.txn.open_table(REFS).map_err(damaged)?;
-        let found = table.get(name.as_str()).map_err(damaged)?;
+        let table = self.txn.open_table(REFS).map_err(answered)?;
+        let found = table.get(name.as_str()).map_err(answered)?;
         Ok(found.map(|value| {
             let (id, operation) = value.value();
             RefState { name: name.clone(), snapshot: SnapshotId::from_bytes(*id), operation }
@@ -408,10 +424,10 @@ impl View {
 
     /// Returns every ref, by name.
     pub fn refs(&self) -> Result<Vec<RefState>> {
-        let table = self.txn.open_table(REFS).map_err(damaged)?;
+        let table = self.txn.open_table(REFS).map_err(answered)?;
         let mut refs = Vec::new();
-        for row in table.iter().map_err(damaged)? {
-            let (name, value) = row.map_err(damaged)?;
+        for row in table.iter().map_err(answered)? {
+            let (name, value) = row.map_err(answered)?;
             let (id, operation) = value.value();
             refs.push(RefState {
                 name: RefName::new(name.value()).map_err(damaged)?,
@@ -424,11 +440,11 @@ impl View {
 
     /// Returns the operations that moved a ref and what it named after each, newest first.
     pub fn history(&self, name: &RefName) -> Result<Vec<(u64, Option<SnapshotId>)>> {
-        let table = self.txn.open_table(HISTORY).map_err(damaged)?;
+        let table = self.txn.open_table(HISTORY).map_err(answered)?;
         let range = (name.as_str(), 0)..=(name.as_str(), u64::MAX);
         let mut moves = Vec::new();
-        for row in table.range(range).map_err(damaged)?.rev() {
-            let (key, value) = row.map_err(damaged)?;
+        for row in table.range(range).map_err(answered)?.rev() {
+            let (key, value) = row.map_err(answered)?;
             moves.push((key.value().1, value.value().map(|id| SnapshotId::from_bytes(*id))));
         }
         Ok(moves)
@@ -442,45 +458,45 @@ impl View {
     /// Returns a reader of where nodes are.
     pub fn places(&self) -> Result<Places> {
         Ok(Places {
-            trees: self.txn.open_table(TREES).map_err(damaged)?,
-            snapshots: self.txn.open_table(SNAPSHOTS).map_err(damaged)?,
-            packs: self.txn.open_table(PACKS).map_err(damaged)?,
+            trees: self.txn.open_table(TREES).map_err(answered)?,
+            snapshots: self.txn.open_table(SNAPSHOTS).map_err(answered)?,
+            packs: self.txn.open_table(PACKS).map_err(answered)?,
         })
     }
 
     /// Returns the operation that collected a snapshot, if one did and it has not come back.
     pub fn collector(&self, id: &SnapshotId) -> Result<Option<u64>> {
-        let table = self.txn.open_table(COLLECTED).map_err(damaged)?;
-        Ok(table.get(id.as_bytes()).map_err(damaged)?.map(|number| number.value()))
+        let table = self.txn.open_table(COLLECTED).map_err(answered)?;
+        Ok(table.get(id.as_bytes()).map_err(answered)?.map(|number| number.value()))
     }
 
     /// Returns the operations that collected snapshots, in order.
     pub fn collectors(&self) -> Result<BTreeSet<u64>> {
-        let table = self.txn.open_table(COLLECTED).map_err(damaged)?;
-        let rows = table.iter().map_err(damaged)?;
-        rows.map(|row| Ok(row.map_err(damaged)?.1.value())).collect()
+        let table = self.txn.open_table(COLLECTED).map_err(answered)?;
+        let rows = table.iter().map_err(answered)?;
+        rows.map(|row| Ok(row.map_err(answered)?.1.value())).collect()
     }
 
     /// Returns every snapshot that the store has, in the order of their ids.
     pub fn snapshots(&self) -> Result<Vec<SnapshotId>> {
-        let table = self.txn.open_table(SNAPSHOTS).map_err(damaged)?;
-        let rows = table.iter().map_err(damaged)?;
-        rows.map(|row| Ok(SnapshotId::from_bytes(*row.map_err(damaged)?.0.value()))).collect()
+        let table = self.txn.open_table(SNAPSHOTS).map_err(answered)?;
+        let rows = table.iter().map_err(answered)?;
+        rows.map(|row| Ok(SnapshotId::from_bytes(*row.map_err(answered)?.0.value()))).collect()
     }
 
     /// Returns every pack that the index knows.
     pub fn packs(&self) -> Result<BTreeSet<PackId>> {
-        let table = self.txn.open_table(PACKS).map_err(damaged)?;
-        let rows = table.iter().map_err(damaged)?;
-        rows.map(|row| Ok(PackId::from_bytes(*row.map_err(damaged)?.1.value()))).collect()
+        let table = self.txn.open_table(PACKS).map_err(answered)?;
+        let rows = table.iter().map_err(answered)?;
+        rows.map(|row| Ok(PackId::from_bytes(*row.map_err(answered)?.1.value()))).collect()
     }
 
     /// Returns every ref that was ever moved, by name.
     pub fn ever_named(&self) -> Result<Vec<RefName>> {
-        let table = self.txn.open_table(HISTORY).map_err(damaged)?;
+        let table = self.txn.open_table(HISTORY).map_err(answered)?;
         let mut names: Vec<RefName> = Vec::new();
-        for row in table.iter().map_err(damaged)? {
-            let (key, _) = row.map_err(damaged)?;
+        for row in table.iter().map_err(answered)? {
+            let (key, _) = row.map_err(answered)?;
             let name = key.value().0;
             if names.last().is_none_or(|last| last.as_str() != name) {
                 names.push(RefName::new(name).map_err(damaged)?);
@@ -504,7 +520,7 @@ impl View {
         table: TableDefinition<&'static [u8; 32], V>,
         prefix: &str,
     ) -> Result<Vec<SnapshotId>> {
-        let table = self.txn.open_table(table).map_err(damaged)?;
+        let table = self.txn.open_table(table).map_err(answered)?;
         let low = format!("{prefix:0<64}");
         let high = format!("{prefix:f<64}");
         let (Some(low), Some(high)) = (SnapshotId::from_hex(&low), SnapshotId::from_hex(&high))
@@ -513,20 +529,20 @@ impl View {
         };
         let mut found = Vec::new();
         let range = low.as_bytes()..=high.as_bytes();
-        for row in table.range::<&[u8; 32]>(range).map_err(damaged)?.take(2) {
-            found.push(SnapshotId::from_bytes(*row.map_err(damaged)?.0.value()));
+        for row in table.range::<&[u8; 32]>(range).map_err(answered)?.take(2) {
+            found.push(SnapshotId::from_bytes(*row.map_err(answered)?.0.value()));
         }
         Ok(found)
     }
 
     /// Returns a reader of the inode cache.
     pub fn inodes(&self) -> Result<Inodes> {
-        Ok(Inodes { table: self.txn.open_table(INODES).map_err(damaged)? })
+        Ok(Inodes { table: self.txn.open_table(INODES).map_err(answered)? })
     }
 
     /// Returns a reader of the digests of one name.
     pub fn digests(&self, name: &'static str) -> Result<Digests> {
-        Ok(Digests { table: self.txn.open_table(DIGESTS).map_err(damaged)?, name })
+        Ok(Digests { table: self.txn.open_table(DIGESTS).map_err(answered)?, name })
     }
 }
 
@@ -539,7 +555,7 @@ pub struct Digests {
 impl Digests {
     /// Returns the digest of an object, if it was ever computed.
     pub fn get(&self, object: &ObjectId) -> Result<Option<Vec<u8>>> {
-        let found = self.table.get((object.as_bytes(), self.name)).map_err(damaged)?;
+        let found = self.table.get((object.as_bytes(), self.name)).map_err(answered)?;
         Ok(found.map(|value| value.value().to_vec()))
     }
 }
@@ -558,9 +574,9 @@ impl Places {
             NodeId::Tree(id) => (&self.trees, id.as_bytes()),
             NodeId::Snapshot(id) => (&self.snapshots, id.as_bytes()),
         };
-        let Some(value) = table.get(raw).map_err(damaged)? else { return Ok(None) };
+        let Some(value) = table.get(raw).map_err(answered)? else { return Ok(None) };
         let (number, offset, len) = value.value();
-        let pack = self.packs.get(number).map_err(damaged)?;
+        let pack = self.packs.get(number).map_err(answered)?;
         let pack = pack.ok_or_else(|| damaged("a node is in a pack that it does not list"))?;
         Ok(Some((PackId::from_bytes(*pack.value()), Place { offset, len })))
     }
@@ -574,7 +590,7 @@ pub struct Inodes {
 impl Inodes {
     /// Returns what is remembered of a file.
     pub fn get(&self, dev: u64, ino: u64) -> Result<Option<Inode>> {
-        let found = self.table.get((dev, ino)).map_err(damaged)?;
+        let found = self.table.get((dev, ino)).map_err(answered)?;
         Ok(found.map(|value| Inode::decode(dev, ino, value.value())))
     }
 }

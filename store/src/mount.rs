@@ -114,6 +114,7 @@ impl Mount {
             Err(error) if error.is_not_found() => return Err(spec.fail("it does not exist")),
             Err(error) => return Err(error),
         };
+        fs::check_parents(&spec.pool)?;
         fs::make_dirs(&spec.pool)?;
         let pool = Dir::open(&spec.pool)?;
         if pool.stat_self()?.dev != root.stat_self()?.dev {
@@ -175,6 +176,8 @@ impl Mount {
             return Err(spec.fail("its marker is missing; is the file system mounted?"));
         };
         check_marker(spec, &marker, store)?;
+        fs::check_parents(&spec.path)?;
+        fs::check_parents(&spec.pool)?;
         // A pool beside the mount is there even when the mount is not.
         if pool.stat_self()?.dev != root.stat_self()?.dev {
             return Err(spec.fail("its pool is on another file system; is it mounted?"));

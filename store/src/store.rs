@@ -81,7 +81,9 @@ impl Store {
         // Everything that can be refused comes before anything is created.
         for spec in mounts {
             drop(Dir::open(&spec.path).map_err(|_| missing_mount(spec))?);
+            fs::check_parents(&spec.path)?;
         }
+        fs::check_parents(path)?;
         fs::make_dirs(path)?;
         let root = Dir::open(path)?;
         if root.try_stat(SUPERBLOCK)?.is_none() {
@@ -119,6 +121,7 @@ impl Store {
         let Some(text) = root.try_read(SUPERBLOCK)? else {
             return Err(Error::NoStore(path.to_owned()));
         };
+        fs::check_parents(path)?;
         let block = read_superblock(&root.path_of(SUPERBLOCK), &text)?;
         let (log, packs) = (Log::new(root.dir(b"log")?), Packs::new(root.dir(b"packs")?));
         // Locks hold nothing, so a store that was restored without them is whole.
