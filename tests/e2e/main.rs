@@ -9,6 +9,7 @@ mod config_import;
 mod crashes;
 mod diff;
 mod embargo;
+mod faults;
 mod filesystems;
 mod fsck;
 mod gates;
@@ -28,6 +29,7 @@ mod signing;
 mod sigs;
 mod swaps;
 mod toolkit;
+mod torture;
 mod vault;
 
 use cairn_testkit::World;

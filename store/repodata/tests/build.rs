@@ -557,7 +557,8 @@ fn metadata_that_cannot_be_carried_is_refused_or_not_used() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    // 300, or what `PROPTEST_CASES` says if that is more.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(300)))]
 
     #[test]
     fn no_header_panics_however_it_is_damaged(

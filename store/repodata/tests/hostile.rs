@@ -2,7 +2,7 @@
 
 use cairn_repodata::codec::{self, Compression, Limits};
 use cairn_repodata::{
-    Error, Result, comps, filelists, modules, other, primary, repomd, updateinfo,
+    Error, Result, comps, filelists, modules, other, primary, repomd, treeinfo, updateinfo,
 };
 use proptest::prelude::*;
 
@@ -526,6 +526,12 @@ const READERS: &[(&str, Read)] = &[
     ("comps", |bytes| drop(comps::read("f", bytes))),
     ("updateinfo", |bytes| drop(updateinfo::read("f", bytes))),
     ("modules", |bytes| drop(modules::read("f", bytes))),
+    ("treeinfo", |bytes| {
+        if let Ok(mut read) = treeinfo::Treeinfo::read("f", bytes) {
+            assert_eq!(read.write(), bytes);
+            let _ = read.refresh_checksums(|_| None);
+        }
+    }),
     ("codec", |bytes| drop(codec::decompress("f", bytes, Limits::default().at_most(1 << 20)))),
 ];
 
@@ -540,7 +546,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let yaml = "---\ndocument: modulemd\ndata:\n  name: a\n  stream: b\n  artifacts:\n    rpms: [a-1-1.x]\n...\n";
     let comps = "<comps><group><id>a</id><packagelist><packagereq type='x'>b</packagereq></packagelist></group></comps>";
     let primary = primary_xml("packages=\"1\"", &package(ID, "a.rpm"));
-    let mut seeds: Vec<Vec<u8>> = [REPOMD, &primary, update, &list, yaml, comps]
+    let tree = format!("[general]\nfamily = Rocky Linux\n[checksums]\na/b = sha256:{ID}\n");
+    let mut seeds: Vec<Vec<u8>> = [REPOMD, &primary, update, &list, yaml, comps, &tree]
         .iter()
         .map(|text| text.as_bytes().to_vec())
         .collect();
@@ -550,8 +557,41 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// 400, or what `PROPTEST_CASES` says if that is more.
+fn cases() -> ProptestConfig {
+    ProptestConfig::with_cases(ProptestConfig::default().cases.max(400))
+}
+
+#[test]
+fn treeinfo_that_is_hostile_is_refused_or_read_within_bounds() {
+    let sum = format!("sha256:{ID}");
+    for (label, line) in [
+        ("climbs", format!("../../etc/passwd = {sum}")),
+        ("climbs from below", format!("images/../../x = {sum}")),
+        ("absolute", format!("/etc/passwd = {sum}")),
+        ("a scheme", format!("file:///etc/passwd = {sum}")),
+        ("MD5", "images/boot.iso = md5:00112233445566778899aabbccddeeff".to_owned()),
+        ("no kind", format!("images/boot.iso = {ID}")),
+        ("no hex", "images/boot.iso = sha256:../../../x".to_owned()),
+    ] {
+        let text = format!("[general]\nfamily = x\n[checksums]\n{line}\n");
+        let read = treeinfo::Treeinfo::read("9/.treeinfo", text.as_bytes()).unwrap();
+        let error = read.checksums().expect_err(label).to_string();
+        assert!(error.contains("9/.treeinfo"), "{label}: {error}");
+    }
+    for (label, bytes) in [
+        ("no UTF-8", b"[general]\na = \xff\n".to_vec()),
+        ("no section", b"a = b\n".to_vec()),
+        ("no assignment", b"[general]\nwhat is this\n".to_vec()),
+        ("too long", b"[general]\n".repeat(4 << 20)),
+    ] {
+        let error = treeinfo::Treeinfo::read("9/.treeinfo", &bytes).expect_err(label).to_string();
+        assert!(error.contains("9/.treeinfo") && error.len() < 500, "{label}: {error}");
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases())]
 
     #[test]
     fn no_reader_panics_on_mutated_input(

@@ -1,0 +1,60 @@
+//! `tests/torture.sh` in short: it runs the binary as it is, with a fault at sampled system calls.
+//!
+//! The crash matrix knows the points that we thought of; the script knows every call. By hand it
+//! runs all of them (docs/reliability.md); here it runs as many as fit into a minute.
+
+use std::process::Command;
+
+use cairn_testkit::{Run, Unavailable, available};
+
+fn torture(args: &[&str]) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/torture.sh");
+    let mut command = Command::new(script);
+    command.args(["--cairn", env!("CARGO_BIN_EXE_cairn")]).args(args);
+    let run = Run::of(&mut command);
+    let missing = match run.code() {
+        // What it says when it lacks a tool, loop devices or root.
+        Some(77) => {
+            let (what, reason) = ("torture.sh".into(), run.err().trim().to_owned());
+            Err(Unavailable::Refused { what, reason })
+        }
+        _ => Ok(()),
+    };
+    if available(missing).is_some() {
+        let out = run.ok().out();
+        assert!(!out.contains("BAD") && !out.contains("MISSED"), "{out}");
+    }
+}
+
+#[test]
+fn sampled_system_calls_that_kill_or_fail_leave_old_or_new() {
+    torture(&[
+        "--every",
+        "131",
+        "--seconds",
+        "60",
+        "--nested",
+        "2",
+        "--faults",
+        "kill,ENOSPC+,EIO",
+    ]);
+}
+
+#[test]
+fn sampled_power_cuts_lose_nothing_that_was_acknowledged() {
+    torture(&[
+        "--every",
+        "101",
+        "--seconds",
+        "30",
+        "--faults",
+        "cut",
+        "--cases",
+        "promote,ingest,gc",
+    ]);
+}
+
+#[test]
+fn the_checks_of_the_torture_find_every_planted_fault() {
+    torture(&["--controls"]);
+}
