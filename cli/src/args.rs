@@ -154,6 +154,11 @@ pub enum Command {
     Check(CheckArgs),
     /// Say that a snapshot may go out, or take that back.
     Approve(ApproveArgs),
+    /// Verify the log and its packs, or export them as one signed file.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Say which snapshot a mirror carries, and where it deviates.
+    VerifyMirror(VerifyMirrorArgs),
     /// Check the store: log, packs, index, objects, and every live view; repair what can be.
     Fsck(FsckArgs),
     /// Collect what nothing needs any more, in two runs with a grace between them.
@@ -643,6 +648,81 @@ pub struct CheckArgs {
     /// The gates [default: those that its environment requires].
     #[arg(value_name = "GATE")]
     pub gates: Vec<String>,
+}
+
+/// What can be done with the log as evidence.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Walk the chain of operations and every pack; or check an exported file.
+    Verify(AuditVerifyArgs),
+    /// Write log and snapshots as one file, signed, which others can check without the store.
+    Export(AuditExportArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A file needs neither store nor configuration: --keys names the public keys. With --since the log in
+FILE must continue the log in an older file: who keeps one can tell whether history was rewritten.
+Exit 13 when something is not as it was written, 12 when the signature is not good, or is missing
+where --keys is given.
+
+Examples:
+  cairn audit verify
+  cairn audit verify cairn-audit.txt --keys RPM-GPG-KEY-Rocky-9
+  cairn audit verify new.txt --since old.txt --keys RPM-GPG-KEY-Rocky-9")]
+pub struct AuditVerifyArgs {
+    /// An exported file [default: the store].
+    pub file: Option<PathBuf>,
+    /// Public keys, one of which must have signed it; may be given again.
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub keys: Vec<PathBuf>,
+    /// An older exported file, which this one must continue.
+    #[arg(long, value_name = "OLD", requires = "file")]
+    pub since: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It is signed as [sign] of the configuration says; without that section it is not, and the command
+says so.
+
+Examples:
+  cairn audit export cairn-audit.txt
+  cairn audit export cairn-audit.txt --unsigned")]
+pub struct AuditExportArgs {
+    /// The file, which is replaced when all of it is there.
+    pub file: PathBuf,
+    /// Sign as for this release [default: the newest].
+    #[arg(long, value_name = "RELEASE")]
+    pub release: Option<String>,
+    /// Do not sign it.
+    #[arg(long)]
+    pub unsigned: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+PLACE is the release's directory on the mirror, or its address; http and https are read with curl.
+The snapshot is found by the repomd.xml files that are there. Then names and sizes are compared, of
+an address by the mirror's own fullfiletimelist, and contents by a sample. Exit 3 when something
+deviates.
+
+Examples:
+  cairn verify-mirror https://mirror.example.org/rocky/9.7
+  cairn verify-mirror /srv/mirror/rocky/9.7 --full
+  cairn verify-mirror https://mirror.example.org/pub/el9 production/9.7 --sample 1000")]
+pub struct VerifyMirrorArgs {
+    /// A directory, or an http or https address.
+    pub place: String,
+    /// The ref that it mirrors [default: the one that is published under the place's last name].
+    #[arg(value_name = "REF")]
+    pub name: Option<String>,
+    /// Read every file.
+    #[arg(long, conflicts_with = "sample")]
+    pub full: bool,
+    /// How many files are read.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub sample: usize,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! One file per command: arguments → options → one library call → rendering.
 
 mod approve;
+mod audit;
 mod check;
 mod config;
 mod content;
@@ -11,6 +12,7 @@ mod fsck;
 mod gc;
 mod history;
 mod init;
+mod mirror;
 mod release;
 mod repodata;
 mod report;
@@ -106,6 +108,8 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Diff(args) => diff::run(&context, args),
         Command::Check(args) => check::run(&context, args),
         Command::Approve(args) => approve::run(&context, args),
+        Command::Audit(command) => audit::run(&context, command),
+        Command::VerifyMirror(args) => mirror::run(&context, args),
         Command::Fsck(args) => fsck::run(&context, args),
         Command::Gc(args) => gc::gc(&context, args),
         Command::Hold(args) => gc::hold(&context, args),

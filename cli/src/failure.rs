@@ -20,7 +20,7 @@ pub const BUG: u8 = 70;
 /// The exit code for usage and configuration.
 pub const USAGE: u8 = 2;
 /// The exit code for what could not be signed, and for signatures that are not good.
-const SIGNING: u8 = 12;
+pub const SIGNING: u8 = 12;
 
 /// A failed command.
 #[derive(Debug, Serialize)]

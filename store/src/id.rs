@@ -95,6 +95,22 @@ impl ObjectId {
     }
 }
 
+/// Hashes content that is handed over piece by piece.
+#[derive(Debug, Default)]
+pub struct ObjectHasher(blake3::Hasher);
+
+impl ObjectHasher {
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Returns the id of everything so far.
+    pub fn finish(&self) -> ObjectId {
+        ObjectId(*self.0.finalize().as_bytes())
+    }
+}
+
 impl TreeId {
     /// Hashes a tree's canonical bytes.
     pub fn of(canonical: &[u8]) -> Self {

@@ -21,6 +21,7 @@ mod links;
 mod lists;
 mod main_job;
 mod minor;
+mod mirror;
 mod output;
 mod refusals;
 mod repodata;

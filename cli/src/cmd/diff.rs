@@ -120,7 +120,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
     };
     match (&args.file, format) {
         (Some(file), _) => {
-            write(file, report.as_bytes())?;
+            write_whole("-o", file, report.as_bytes())?;
             let bytes = size(report.len() as u64);
             output.notes(&[format!("Wrote {bytes} to {}", display(file))]);
         }
@@ -250,20 +250,21 @@ fn name(by: By) -> &'static str {
     }
 }
 
-/// Writes a file whole: who reads it finds the old report or the new one.
-fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+/// Writes a file whole: who reads it finds the old report or the new one. `what` names the flag or
+/// command that it belongs to.
+pub fn write_whole(what: &str, file: &Path, bytes: &[u8]) -> Result<(), Failure> {
     use std::os::unix::ffi::OsStrExt;
     let Some(name) = file.file_name() else {
-        let message = format!("-o {}: this names a directory", display(file));
-        return Err(Failure::usage(message, "name the file, such as -o review.md"));
+        let message = format!("{what} {}: this names a directory", display(file));
+        return Err(Failure::usage(message, "name the file in it"));
     };
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     let dir = Dir::open(parent.unwrap_or(Path::new(".")))?;
     // A device or a link would be replaced by the file, and nobody means that.
     let stat = dir.try_stat(name.as_bytes())?;
     if stat.as_ref().is_some_and(|stat| stat.kind != Kind::File) {
-        let message = format!("-o {}: it is there and is no regular file", display(file));
-        return Err(Failure::usage(message, "without -o the report goes to stdout"));
+        let message = format!("{what} {}: it is there and is no regular file", display(file));
+        return Err(Failure::usage(message, "name another file"));
     }
     let mode = stat.map_or(MODE, |stat| stat.mode);
     Ok(dir.replace(name.as_bytes(), bytes, mode)?)

@@ -22,6 +22,7 @@ mod blame;
 mod find;
 
 pub use blame::{Blame, Blamed, Step, blame};
+pub(crate) use find::Finder;
 pub use find::{Found, Search, find};
 
 /// Which operations are asked for; nothing set means all.
@@ -181,14 +182,14 @@ fn operation(site: &Site, number: u64) -> Result<(OperationId, Operation)> {
 }
 
 /// Operations and the roots of snapshots, each read once.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     site: &'a Site,
     operations: HashMap<u64, (OperationId, Operation)>,
     roots: HashMap<SnapshotId, Option<DirEntry>>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(site: &'a Site) -> Self {
+    pub fn new(site: &'a Site) -> Self {
         Self { site, operations: HashMap::new(), roots: HashMap::new() }
     }
 
@@ -200,7 +201,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn who(&mut self, number: u64) -> Result<Who> {
+    /// Returns an operation as history names it.
+    pub fn who(&mut self, number: u64) -> Result<Who> {
         let (id, operation) = self.operation(number)?;
         Ok(Who {
             number,
@@ -214,7 +216,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns a snapshot's root; nothing if it was collected.
-    fn root(&mut self, id: SnapshotId) -> Result<Option<DirEntry>> {
+    pub fn root(&mut self, id: SnapshotId) -> Result<Option<DirEntry>> {
         if let Some(known) = self.roots.get(&id) {
             return Ok(*known);
         }

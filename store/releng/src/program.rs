@@ -140,6 +140,22 @@ impl Said {
 impl Program<'_> {
     /// Runs the program until it has ended; one that did not succeed is no failure here.
     pub fn run(&self, observer: &dyn Observer) -> Result<Ended, Failure> {
+        self.start()?.attend(observer)
+    }
+
+    /// Runs the program and hands on what it writes to stdout, of which nothing is kept, until the
+    /// sink answers that it has enough; then the program is killed, and what it left is `cut`.
+    pub fn stream(
+        &self,
+        observer: &dyn Observer,
+        sink: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Ended, Failure> {
+        let mut running = self.start()?;
+        running.sink = Some(sink);
+        running.attend(observer)
+    }
+
+    fn start(&self) -> Result<Running<'_>, Failure> {
         let (program, arguments) = self.command.split_first().ok_or_else(|| {
             Failure::Start(io::Error::new(io::ErrorKind::InvalidInput, "no program is named"))
         })?;
@@ -150,7 +166,7 @@ impl Program<'_> {
         command.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().map_err(Failure::Start)?;
-        Running::new(child, self).and_then(|mut running| running.attend(observer))
+        Running::new(child, self)
     }
 }
 
@@ -164,9 +180,14 @@ struct Running<'a> {
     most: usize,
     deadline: Instant,
     stdout: Vec<u8>,
+    /// Where stdout goes instead; it answers whether it wants more.
+    sink: Option<Sink<'a>>,
     cut: bool,
     said: Said,
 }
+
+/// Takes bytes, and answers whether it wants more.
+type Sink<'a> = &'a mut (dyn FnMut(&[u8]) -> bool + 'a);
 
 impl<'a> Running<'a> {
     fn new(child: Child, program: &Program<'a>) -> Result<Self, Failure> {
@@ -180,6 +201,7 @@ impl<'a> Running<'a> {
             most: program.most,
             deadline: Instant::now() + program.timeout,
             stdout: Vec::new(),
+            sink: None,
             cut: false,
             said: Said::default(),
         };
@@ -212,6 +234,9 @@ impl<'a> Running<'a> {
                 }
             }
             self.serve();
+            if self.sink.is_some() && self.cut {
+                break;
+            }
         }
         let status = self.finish();
         match (failure, status) {
@@ -299,7 +324,12 @@ impl<'a> Running<'a> {
     fn hear_stdout(&mut self) {
         let Some(pipe) = &self.child.stdout else { return };
         let (stdout, most, cut) = (&mut self.stdout, self.most, &mut self.cut);
+        let sink = &mut self.sink;
         let open = drain(pipe.as_fd(), &mut |bytes| {
+            if let Some(sink) = sink {
+                *cut = *cut || !sink(bytes);
+                return;
+            }
             let kept = bytes.len().min(most.saturating_sub(stdout.len()));
             stdout.extend_from_slice(&bytes[..kept]);
             *cut |= kept < bytes.len();

@@ -62,7 +62,7 @@ enum Wanted {
 }
 
 /// What is looked at in a tree: the path from there, and the entry.
-type Places = Arc<[(RelPath, Entry)]>;
+pub(crate) type Places = Arc<[(RelPath, Entry)]>;
 
 /// Looks for an object (64 hex digits), a path (with a `/` in it), or a file name: that of a
 /// package may be its NEVRA, and any may be a pattern with `*`, `?`, `[…]` and `{…}`.
@@ -181,7 +181,8 @@ fn is_arch(word: &str) -> bool {
     KNOWN.contains(&word)
 }
 
-struct Finder<'a> {
+/// Looks into trees, each once.
+pub(crate) struct Finder<'a> {
     nodes: &'a dyn Nodes,
     wanted: Wanted,
     /// What is below a tree that was looked at.
@@ -189,8 +190,15 @@ struct Finder<'a> {
     query: &'a str,
 }
 
-impl Finder<'_> {
-    fn places(&mut self, root: &DirEntry) -> Result<Places> {
+impl<'a> Finder<'a> {
+    /// Looks for files of this name.
+    pub fn of_name(nodes: &'a dyn Nodes, query: &'a str) -> Result<Self> {
+        let (_, _, wanted) = understand(query)?;
+        Ok(Self { nodes, wanted, known: HashMap::new(), query })
+    }
+
+    /// Returns what there is of it below a root.
+    pub fn places(&mut self, root: &DirEntry) -> Result<Places> {
         match &self.wanted {
             Wanted::Path(path) => {
                 let entry = lookup(self.nodes, root, path)?;
