@@ -23,6 +23,8 @@ fn compose(short: &str, repo: &str, date: &str, packages: &[(&str, &str)]) -> Co
     let mut compose = Compose::new("9", format!("SIG-{short}"), "9", date)
         .packages_only()
         .file(format!("compose/{repo}/x86_64/images/boot/readme"), format!("{short}\n"))
+        .file("compose/SIG-README", "a file that lies loose\n")
+        .symlink("compose/current", repo)
         .repo(repo, "x86_64");
     for (name, evr) in packages {
         compose = compose.package(*name, *evr);
@@ -124,8 +126,11 @@ fn each_project_is_staged_into_its_own_directory_and_leaves_the_other_alone() {
     assert!(wanted.keys().any(|path| path.starts_with("metadata")), "composes describe themselves");
     wanted.retain(|path, _| !path.starts_with("metadata"));
     assert!(wanted.keys().eq(kernels.keys()), "{:?}", kernels.keys());
-    assert_same(&without_repomd(wanted), &without_repomd(kernels));
+    assert_same(&without_repomd(wanted), &without_repomd(kernels.clone()));
     described(&world, "staging/sig/9/kernel");
+    assert!(
+        kernels.contains_key(Path::new("SIG-README")) && kernels.contains_key(Path::new("current"))
+    );
     // What lies deeper than the compose's top is the SIG's own, whatever it is called.
     assert!(staging.join("kernel/kernel-6.12/x86_64/images/boot/readme").exists());
     let staged: BTreeSet<String> = files_below(&staging)
@@ -313,6 +318,8 @@ fn names_that_lead_nowhere_are_told_with_those_that_are_known() {
 fn what_is_staged_for_a_sig_is_signed_as_a_release_is() {
     let Some(keys) = available(Keys::new(&["Rocky"])) else { return };
     let mut world = ingested();
+    world.cairn(["stage", "9", "kernel", "kmod", "--sig", "kernel", "--delete"]).ok();
+    world.cairn(["promote", "9", "--sig", "kernel"]).ok();
     let key = keys.public("RPM-GPG-KEY-9", &["Rocky"]);
     world.env("GNUPGHOME", keys.home());
     let text = fs::read_to_string(world.config()).unwrap();
@@ -322,18 +329,31 @@ fn what_is_staged_for_a_sig_is_signed_as_a_release_is() {
         script.display(),
         key.display()
     ));
-    world.cairn(["stage", "9", "--sig", "kernel"]).ok();
-    let asc = world.staging(SIG).join("kernel/kernel-6.12/x86_64/os/repodata/repomd.xml.asc");
-    verify(&key, &asc);
+    let kernel = world.staging(SIG).join("kernel");
+    let asc = kernel.join("kernel-6.12/x86_64/os/repodata/repomd.xml.asc");
+    let other = world.staging(SIG).join("kmod/kmod-common/x86_64/os/repodata/repomd.xml.asc");
+    // What was staged and promoted before there was a key stays unsigned, because it is not touched.
+    let unsigned = contents(&kernel);
+    ingest(&world, &compose("kmod", "kmod-common", "20251116.0", &[("kmod-hfs", "2-1.el9")]));
+    world.cairn(["stage", "9", "--sig", "kmod"]).ok();
+    verify(&key, &other);
+    assert_same(&unsigned, &contents(&kernel));
+    world.cairn(["promote", "9", "--sig", "kmod"]).ok();
+    let moved = "kmod/kmod-common/x86_64/os/repodata/repomd.xml.asc";
+    verify(&key, &world.production(SIG).join(moved));
+    assert_same(&unsigned, &contents(&world.production(SIG).join("kernel")));
+
     // A compose that is staged exactly brings no signature; sign makes it, for the SIG alone.
     world.cairn(["stage", "9", "--sig", "kmod", "--delete"]).ok();
-    let other = world.staging(SIG).join("kmod/kmod-common/x86_64/os/repodata/repomd.xml.asc");
-    assert!(!other.exists() && asc.exists());
-    let kept = fs::read(&asc).unwrap();
+    assert!(!other.exists() && !asc.exists());
     let signed = world.json(["sign", "9", "--sig", "kernel"]);
-    assert_eq!(signed["signed"].as_array().unwrap().len(), 1, "{signed}");
+    assert_eq!(signed["signed"].as_array().unwrap().len(), 2, "{signed}");
     verify(&key, &other);
-    assert_eq!(fs::read(&asc).unwrap(), kept, "a good signature stays");
+    verify(&key, &asc);
+    let kept = contents(&kernel);
+    let again = world.json(["sign", "9", "--sig", "kernel"]);
+    assert_eq!(again["operation"], Value::Null);
+    assert_same(&kept, &contents(&kernel));
     world.cairn(["check", "staging/sig/9/kernel", "signatures", "repodata"]).ok();
 }
 

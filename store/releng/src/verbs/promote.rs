@@ -79,32 +79,33 @@ pub fn promote(
         let old_root = old.map(|(_, root)| root);
         let mut root = embargoed(&root, old_root.as_ref(), options.embargo);
         report.notes.extend(embargo::note(&target.name, old_root.as_ref(), &root));
-        let shown_projects = target.shown_projects();
-        let Target { release, staging, name, .. } = target;
+        let Target { release, staging, name, .. } = &target;
         if let Some((_, old)) = &old {
             let settled = settle_times(&draft, old, &root)?;
             root = settled.root;
             report.times_moved.extend(settled.moved);
             if options.merge == Merge::Keep {
                 let inputs = Inputs {
-                    release: &release,
+                    release,
                     trees: vec![moving],
                     composes: Vec::new(),
                     advisories: BTreeMap::new(),
                 };
                 let mode = options.mode;
-                root = described(
+                // What does not move is neither described nor signed anew.
+                let made = described(
                     site,
                     &draft,
-                    Some(old),
-                    &root,
+                    Some(&target.moving(&draft, old)?),
+                    &target.moving(&draft, &root)?,
                     &inputs,
                     mode,
                     &mut report,
                     observer,
                 )?;
+                root = target.exact(&draft, &root, &made)?;
             }
-            let floor = check_deletes(site, &draft, &name, old, &root, options.allow_deletes);
+            let floor = check_deletes(site, &draft, name, old, &root, options.allow_deletes);
             match (floor, options.mode) {
                 // A plan is for looking at, above all one that would be refused.
                 (Err(error @ Error::Refused { .. }), Mode::DryRun) => {
@@ -115,7 +116,7 @@ pub fn promote(
         }
         if old.is_none_or(|(_, old)| old != root) {
             let skipped = options.skip_gates.iter().any(|gate| gate == approve::RULE);
-            if let Some((standing, refusal)) = approve::standing(site, &name, source, skipped)? {
+            if let Some((standing, refusal)) = approve::standing(site, name, source, skipped)? {
                 report.approvals.push(standing);
                 match (refusal, options.mode) {
                     (Some(error), Mode::DryRun) => report.refusals.push(error.to_string()),
@@ -130,10 +131,10 @@ pub fn promote(
                 root,
                 before,
                 published: before,
-                release: Some(release),
+                release: Some(*release),
                 version: None,
-                mount: site.view(&name)?.map(|view| view.mount),
-                max_deletes: options.allow_deletes.or(max_deletes(site, &name)?),
+                mount: site.view(name)?.map(|view| view.mount),
+                max_deletes: options.allow_deletes.or(max_deletes(site, name)?),
                 mode: options.mode,
                 observer,
                 shared: Shared::default(),
@@ -143,13 +144,15 @@ pub fn promote(
         }
         // Under embargo a name that everybody goes by must not lead here yet.
         if !is_embargoed(&root) {
-            links.extend(site.links_to(&name)?);
+            links.extend(site.links_to(name)?);
         }
         let mut origin = Origin { verb: "promote".into(), ..Origin::default() };
         origin.facts.insert(staging.to_string(), source.to_string());
         origin.facts.insert("merge".into(), merge_name(options.merge).into());
-        origin.facts.extend(shown_projects.map(|projects| ("projects".to_owned(), projects)));
+        let projects = target.shown_projects();
+        origin.facts.extend(projects.map(|projects| ("projects".to_owned(), projects)));
         let parents = old.iter().map(|(id, _)| *id).chain([source]).collect();
+        let name = target.name;
         moves.push(Move { name, old, new: Destination::Tree { root, origin, parents } });
     }
     moves.extend(link_moves(site, &draft, "promote", &links)?);

@@ -84,16 +84,20 @@ pub fn stage_sig(
         let (composes, advisories) = (Vec::new(), BTreeMap::new());
         let inputs = Inputs { release: &release, trees: parts, composes, advisories };
         let mode = options.mode;
-        root = described(
+        // The other projects are neither described nor signed anew.
+        let projects: Vec<RelPath> = sources.iter().map(|source| source.project.clone()).collect();
+        let before = old_root.map(|old| only(&draft, &old, &projects)).transpose()?;
+        let made = described(
             site,
             &draft,
-            old_root.as_ref(),
-            &root,
+            before.as_ref(),
+            &only(&draft, &root, &projects)?,
             &inputs,
             mode,
             &mut report,
             observer,
         )?;
+        root = exchanged(&draft, &root, &made, &projects)?;
     }
     let mut origin = Origin { verb: "stage".into(), ..Origin::default() };
     for source in &sources {
