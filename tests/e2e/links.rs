@@ -165,11 +165,23 @@ fn a_link_that_somebody_removed_or_turned_is_put_right_by_the_next_command() {
     assert_eq!(target(&world, "9").as_deref(), Some("9.8"));
     assert_eq!(log_length(&world), before, "no ref has moved");
 
+    let state = || {
+        let status = world.json(["status"]);
+        let refs = status["refs"].as_array().unwrap();
+        let row = refs.iter().find(|row| row["name"] == NINE).unwrap();
+        assert_eq!(row["view"]["path"], "mirror/pub/rocky/9");
+        row["view"]["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state(), "live");
+    fs::remove_file(&nine).unwrap();
+    assert_eq!(state(), "pending");
+    world.cairn(["publish"]).ok();
     // Somebody's own stays, and is said.
     fs::remove_file(&nine).unwrap();
     fs::write(&nine, "mine").unwrap();
     let partial = world.cairn(["--json", "publish"]).exits(5).json();
     assert_eq!(partial["pending"][0], NINE);
+    assert_eq!(state(), "unknown");
     assert_eq!(fs::read_to_string(&nine).unwrap(), "mine");
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cairn_testkit::sample::{Compose, Written};
 use cairn_testkit::{CrashPoint, Keys, World, available, metadata, treecmp};
@@ -359,6 +360,43 @@ fn every_release_becomes_what_the_procedure_says_and_again_nothing_happens() {
         assert_eq!(treecmp::digest(&world.places().compose), untouched, "{case:?}");
         world.cairn(["fsck", "--full"]).ok();
     }
+}
+
+#[test]
+fn what_a_treeinfo_says_of_metadata_is_true_after_that_was_made_anew() {
+    let world = releases();
+    let composes = NINE.compose(&world);
+    let dir = &composes[0].dir;
+    // Composes declare it so; and comps beside the compose that differ make other metadata.
+    let treeinfo = dir.join("compose/BaseOS/x86_64/os/.treeinfo");
+    let text = fs::read_to_string(&treeinfo).unwrap();
+    let declared = format!("[checksums]\nrepodata/repomd.xml = sha256:{}\n", "0".repeat(64));
+    fs::write(&treeinfo, text.replace("[checksums]\n", &declared)).unwrap();
+    let comps = dir.join("work/x86_64/comps/comps-BaseOS.x86_64.xml");
+    let text = fs::read_to_string(&comps).unwrap();
+    fs::write(&comps, text.replace("BaseOS sample", "BaseOS anew")).unwrap();
+    ingest(&world, &composes);
+    world.cairn(["minor", "9"]).ok();
+    for kind in ["os", "kickstart"] {
+        let tree = NINE.staged(&world).join("BaseOS/x86_64").join(kind);
+        let repo = &metadata::repos(&tree)[Path::new("")];
+        let groups = repo.content("group").expect("it has comps");
+        assert!(String::from_utf8(groups).unwrap().contains("BaseOS anew"), "{kind}");
+        let mut sum = Command::new("sha256sum");
+        let sum = sum.arg(tree.join("repodata/repomd.xml")).output().unwrap().stdout;
+        let sum = String::from_utf8(sum).unwrap();
+        let sum = sum.split(' ').next().unwrap();
+        let told = fs::read_to_string(tree.join(".treeinfo")).unwrap();
+        let line = format!("repodata/repomd.xml = sha256:{sum}\n");
+        assert!(told.contains(&line), "{kind}: no {line} in\n{told}");
+        let came = fs::read(tree.join(".treeinfo-pristine")).unwrap();
+        assert_eq!(came, fs::read(&treeinfo).unwrap(), "{kind}");
+    }
+    let checked = world.json(["check", "staging/9.7-RC2", "treeinfo", "repodata"]);
+    for gate in checked["gates"].as_array().unwrap() {
+        assert_eq!(gate["verdict"], "passed", "{gate}");
+    }
+    assert_eq!(world.json(["minor", "9"])["operation"], Value::Null);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! `cairn status`.
 
+use cairn_releng::Site;
+use cairn_releng::links::LinkState;
 use cairn_releng::verbs::{self, is_under_embargo};
 use cairn_store::publish::Live;
+use cairn_store::refs::RefName;
 use serde::Serialize;
 
 use super::report::short;
 use super::{Context, Exit};
+use crate::failure::Failure;
 use crate::output::{Table, count, size};
 
 #[derive(Serialize)]
@@ -68,7 +72,7 @@ pub fn run(context: &Context<'_>) -> Exit {
     for state in site.store.refs()? {
         let snapshot = site.store.snapshot(&state.snapshot)?;
         let view = match site.view(&state.name)? {
-            None => None,
+            None => link_row(&site, &state.name)?,
             Some(view) => {
                 let (state, live, problem) = match site.store.live(&view) {
                     Ok(live) if live.shows(&snapshot.root) => ("live", Some(live), None),
@@ -120,6 +124,18 @@ pub fn run(context: &Context<'_>) -> Exit {
         return Ok(context.output.document("status", &document).map(|()| 0)?);
     }
     Ok(context.output.text(&text(context, &document)).map(|()| 0)?)
+}
+
+/// Says of a link that the configuration names where it is, and whether it leads to where its ref
+/// says.
+fn link_row(site: &Site, name: &RefName) -> Result<Option<ViewRow>, Failure> {
+    let Some(LinkState { spec, standing }) = site.link_state(name)? else { return Ok(None) };
+    let (state, problem) = match standing {
+        Ok(report) if report.differs() => ("pending", None),
+        Ok(_) => ("live", None),
+        Err(error) => ("unknown", Some(error.to_string())),
+    };
+    Ok(Some(ViewRow { mount: spec.mount, path: spec.path, state, live: None, problem }))
 }
 
 fn text(context: &Context<'_>, document: &Document) -> String {

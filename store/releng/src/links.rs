@@ -48,6 +48,15 @@ impl LinkReport {
     }
 }
 
+/// A link that the configuration names, as it stands.
+#[derive(Debug)]
+pub struct LinkState {
+    /// Where it is.
+    pub spec: LinkSpec,
+    /// Where it leads and should; an error where something else stands, or nobody can look.
+    pub standing: Result<LinkReport>,
+}
+
 /// A link that a release shall have.
 pub(crate) struct LinkGoal {
     pub spec: LinkSpec,
@@ -167,6 +176,21 @@ impl Site {
     pub(crate) fn link_target(&self, spec: &LinkSpec, snapshot: &SnapshotId) -> Result<String> {
         let root = self.store.snapshot(snapshot)?.root();
         target_in(&self.store, spec, &root)
+    }
+
+    /// Returns what stands at the link of this ref; none for other refs, and for links that the
+    /// configuration does not name any more.
+    pub fn link_state(&self, name: &RefName) -> Result<Option<LinkState>> {
+        if self.link(name).is_none() {
+            return Ok(None);
+        }
+        let Some((spec, snapshot)) = self.links()?.into_iter().find(|(spec, _)| spec.name == *name)
+        else {
+            return Ok(None);
+        };
+        let standing = self.link_target(&spec, &snapshot);
+        let standing = standing.and_then(|target| self.look_at_link(&spec, &target));
+        Ok(Some(LinkState { spec, standing }))
     }
 
     /// Makes one link lead to where its ref says; nothing is logged.

@@ -177,6 +177,12 @@ impl Moves<'_> {
             details: self.details.clone(),
             ..Proposal::default()
         };
+        // What would refuse a link is found out before anything is built for it.
+        for one in &self.moves {
+            if let Some(spec) = self.site.link(&one.name) {
+                self.site.look_at_link(&spec, &target_in(self.draft, &spec, &one.root())?)?;
+            }
+        }
         if !self.draft.contents().is_empty() {
             writer.bring_in(self.draft, self.site.home()?.pool())?;
         }
