@@ -270,7 +270,9 @@ fn all_releases_go_in_one_operation_or_none() {
     let run = line(&dir, "bash sync-to-prod-all.sh").ok();
     assert_eq!(became(&world, &run), ["cairn promote 8 9 10"]);
     let last = &operations(&world)[0];
-    assert_eq!(last["refs"].as_array().unwrap().len(), 3);
+    let refs = last["refs"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
+    let releases: Vec<&str> = refs.filter(|name| !name.starts_with("link/")).collect();
+    assert_eq!(releases, ["production/8.10", "production/9.7", "production/10.1"]);
 }
 
 #[test]
@@ -307,7 +309,16 @@ fn a_line_reports_all_its_commands_as_one_document() {
     assert_eq!(commands[1]["report"]["refs"][0]["name"], "staging/9.7-RC2");
     assert_eq!((&commands[0]["code"], &commands[1]["code"]), (&0.into(), &0.into()));
 
+    let minor = ["toolkit", "RLVER=9", "minor-release-sync-to-staging.sh"];
+    let report = world.json(minor);
+    let commands = report["commands"].as_array().unwrap();
+    assert_eq!(commands.len(), 4, "three composes, and the release of them");
+    assert_eq!(commands[3]["report"]["schema"], "cairn.minor/1");
+    let latest = world.staging("mirror/pub/rocky/latest-9");
+    assert_eq!(fs::read_link(latest).unwrap(), Path::new("9.7-RC2"));
+
     // A failure reports what was done before it.
+    fs::remove_file(world.places().compose.join("9/latest-Rocky-devel-9")).unwrap();
     let run = world.cairn(["--json", "toolkit", "RLVER=9", "minor-release-sync-to-staging.sh"]);
     assert_ne!(run.code(), Some(0));
 
