@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use cairn_testkit::browser::{Browser, Screen};
+use cairn_testkit::browser::{Browser, Screen, Shot};
 use cairn_testkit::sample::{Advisory, Compose, Written};
 use cairn_testkit::{World, available};
 
 use crate::diff::HOSTILE;
 use crate::world;
 
-const DESKTOP: Screen = Screen { width: 1280, height: 900, dark: false };
+const DESKTOP: Screen = Screen { width: 1280, height: 1400, dark: false };
 const PHONE: Screen = Screen { width: 390, height: 844, dark: false };
 
 fn release(world: &World, written: &Written) {
@@ -117,11 +117,12 @@ fn a_page_is_searched_filtered_sorted_and_printed_in_a_browser() {
         let wide = browser.value("document.documentElement.scrollWidth");
         assert!(wide.as_u64() <= Some(screen.width.into()), "{name}: {wide} wide");
         let picture = dir.path().join(format!("{name}.png"));
-        browser.screenshot(&picture);
+        browser.screenshot(&picture, Shot::Page);
         assert!(fs::metadata(&picture).unwrap().len() > 20_000, "{name}");
-        // For whoever wants to see what the test saw.
+        // For whoever wants to see what the test saw; docs/audit.md shows some.
         if let Some(keep) = std::env::var_os("CAIRN_SCREENSHOTS") {
-            fs::copy(&picture, Path::new(&keep).join(format!("{name}.png"))).unwrap();
+            browser.value("scrollTo(0, 0)");
+            browser.screenshot(&Path::new(&keep).join(format!("{name}.png")), Shot::Screen);
         }
     }
     browser.look_with(DESKTOP);

@@ -31,6 +31,15 @@ pub struct Screen {
     pub dark: bool,
 }
 
+/// What a picture is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shot {
+    /// The whole page, however long it is.
+    Page,
+    /// What is on the screen.
+    Screen,
+}
+
 /// Chromium with one page.
 #[derive(Debug)]
 pub struct Browser {
@@ -181,14 +190,15 @@ impl Browser {
         self.call("Input.insertText", json!({ "text": text }));
     }
 
-    /// Takes a picture of the whole page.
+    /// Takes a picture of the whole page, or of what is on the screen.
     ///
     /// # Panics
     ///
     /// If the file cannot be written.
     #[track_caller]
-    pub fn screenshot(&mut self, file: &Path) {
-        let order = json!({ "format": "png", "captureBeyondViewport": true });
+    pub fn screenshot(&mut self, file: &Path, what: Shot) {
+        let whole = what == Shot::Page;
+        let order = json!({ "format": "png", "captureBeyondViewport": whole });
         let answer = self.call("Page.captureScreenshot", order);
         let data = answer["data"].as_str().unwrap_or_default();
         let bytes = base64::engine::general_purpose::STANDARD.decode(data).expect("it is base64");

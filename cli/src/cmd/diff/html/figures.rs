@@ -16,7 +16,8 @@ const WIDTH: f64 = 1000.0;
 /// Draws the size of each repo before and after, those first that changed most.
 pub fn sizes(review: &Review) -> String {
     let Some(sizes) = &review.audit.sizes else { return String::new() };
-    let mut rows: Vec<_> = sizes.iter().filter(|row| row.old.bytes + row.new.bytes > 0).collect();
+    let mut rows: Vec<_> =
+        sizes.iter().filter(|row| row.old.bytes > 0 || row.new.bytes > 0).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.old.bytes.abs_diff(row.new.bytes)));
     let more = rows.len().saturating_sub(REPOS);
     rows.truncate(REPOS);
