@@ -356,3 +356,56 @@ fn different_owners_are_said_and_kept() {
     assert_eq!((stat.uid(), stat.gid(), digest(&world)), (10004, 10005, before));
     clean(&world);
 }
+
+#[test]
+fn where_the_mount_has_an_owner_files_of_others_are_copied_and_stay_theirs() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("giving files away needs root");
+        return;
+    }
+    // The owner of what is published, and one who has put files there by hand.
+    const OWNER: (u32, u32) = (10004, 10005);
+    const OTHER: (u32, u32) = (10007, 10007);
+    let world = world();
+    world.configure("mounts.production", "owner = \"10004:10005\"\nlink = \"hardlink\"");
+    live_before(&world);
+    let live = world.production(LIVE);
+    let zlib = "BaseOS/x86_64/os/Packages/z/zlib-1.2.11-40.el9.x86_64.rpm";
+    let glibc = "BaseOS/x86_64/os/Packages/g/glibc-2.34-231.el9.x86_64.rpm";
+    let give = |path: &str, (uid, gid): (u32, u32)| {
+        std::os::unix::fs::chown(live.join(path), Some(uid), Some(gid)).unwrap();
+    };
+    for (path, owner) in [(BASH, OWNER), (zlib, OTHER), (glibc, OTHER)] {
+        give(path, owner);
+    }
+    let stat = |path: &str| fs::metadata(live.join(path)).unwrap();
+    let owner = |path: &str| (stat(path).uid(), stat(path).gid());
+    world.cairn(["init"]).ok();
+    let (before, files) = (digest(&world), inodes(&live));
+    let plan = world.cairn(["adopt", "production/9.7", "-n"]).ok();
+    assert!(plan.err().contains("10007:10007 (2)"), "{}", plan.report());
+    world.cairn(["adopt", "production/9.7"]).ok();
+    // In place all the same: no file was moved, given away or written to.
+    assert_eq!((digest(&world), inodes(&live)), (before.clone(), files));
+    assert_eq!((owner(BASH), owner(zlib), owner(glibc)), (OWNER, OTHER, OTHER));
+    assert!(stat(BASH).nlink() > 1, "a file of the mount's owner is linked");
+    assert_eq!(stat(zlib).nlink(), 1, "a file of another is copied");
+    clean(&world);
+    no_leftovers(&world, "adopted with an owner");
+
+    // What is published after it is the owner's, each file of it, and can be gone back from.
+    small_update().write(&world.places().compose).unwrap();
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    world.cairn(["promote", "9", "--delete", "--allow-deletes", "100%"]).ok();
+    let mut published = Command::new("find");
+    published.arg(&live).args(["-type", "f", "-printf", "%U:%G\\n"]);
+    let owners = String::from_utf8(published.output().unwrap().stdout).unwrap();
+    let owners: BTreeSet<&str> = owners.lines().collect();
+    assert_eq!(owners, BTreeSet::from(["10004:10005"]));
+    clean(&world);
+    world.cairn(["rollback", "production/9.7"]).ok();
+    assert_eq!(digest(&world), before);
+    assert_eq!((owner(BASH), owner(zlib)), (OWNER, OTHER));
+    clean(&world);
+}

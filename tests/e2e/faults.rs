@@ -442,7 +442,7 @@ fn what_is_left_in_staging_areas_is_never_taken_for_content() {
     let mut find = Command::new("find");
     // What has no name yet lies in `tmp`, or hidden beside the name that it will have.
     find.arg(world.staging(".cairn")).args(["-type", "f", "-size", "+0", "("]);
-    find.args(["-path", "*/tmp/*", "-o", "-path", "*/objects/*/.*", ")"]);
+    find.args(["-path", "*/.cairn/tmp/*", "-o", "-path", "*/objects/*/.*", ")"]);
     for file in Run::of(&mut find).ok().out().lines() {
         fs::write(file, "rotten").unwrap();
         spoiled += 1;

@@ -23,6 +23,7 @@ mod main_job;
 mod minor;
 mod mirror;
 mod output;
+mod records;
 mod refusals;
 mod repodata;
 mod repodata_build;
