@@ -31,6 +31,7 @@ mod signing;
 mod sigs;
 mod swaps;
 mod toolkit;
+mod torrents;
 mod torture;
 mod vault;
 

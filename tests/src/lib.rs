@@ -33,5 +33,5 @@ pub use keys::Keys;
 pub use run::{Run, Running};
 /// What [`Running::signal`] takes.
 pub use rustix::process::Signal;
-pub use unavailable::{Unavailable, available};
+pub use unavailable::{Unavailable, available, tool};
 pub use world::World;

@@ -75,7 +75,7 @@ pub(crate) fn root(what: &str) -> Result<(), Unavailable> {
 }
 
 /// Answers whether a program is to be found, in `PATH` or where administrators' programs are.
-pub(crate) fn tool(tool: &str) -> Result<(), Unavailable> {
+pub fn tool(tool: &str) -> Result<(), Unavailable> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
