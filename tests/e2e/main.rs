@@ -20,6 +20,7 @@ mod html;
 mod links;
 mod lists;
 mod main_job;
+mod media;
 mod minor;
 mod mirror;
 mod output;

@@ -87,6 +87,17 @@ pub struct MediaReport {
     pub notes: Vec<String>,
 }
 
+impl MediaReport {
+    fn sort(&mut self) {
+        self.moved.sort_unstable_by(|a, b| a.to.cmp(&b.to));
+        self.links.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        for paths in [&mut self.images, &mut self.manifests, &mut self.checksums, &mut self.signed]
+        {
+            paths.sort_unstable();
+        }
+    }
+}
+
 /// A file that is elsewhere than in the compose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Moved {
@@ -142,6 +153,7 @@ pub fn arrange(sources: &Sources<'_>, observer: &dyn Observer) -> Result<Arrange
     for shelf in shelves {
         shelf.finish(sources, &mut arranged)?;
     }
+    arranged.report.sort();
     if arranged.report.images.is_empty() {
         arranged.report.notes.push("The compose has no media.".to_owned());
     }
@@ -386,7 +398,10 @@ impl Shelf {
 
     /// Returns what gets checksums: every image, and every link to one by the link's own name.
     fn summed(&self) -> Vec<Summed> {
-        let wanted = |name: &&String| self.kind == Kind::Images || name.ends_with(".iso");
+        let wanted = |name: &&String| match self.kind {
+            Kind::Images => !names::is_checksum(name),
+            Kind::Installers => name.ends_with(".iso"),
+        };
         let found = self.files.keys().filter(wanted).filter_map(|name| {
             let mut target = name;
             // A link may lead to a link, but not in circles.
