@@ -393,6 +393,9 @@ fn checksums_are_signed_where_the_configuration_says_so_and_the_signature_stays(
     assert_eq!(again, cloud);
 }
 
+/// Files of a compose.
+type Files<'a> = &'a [(&'a str, &'a [u8])];
+
 #[test]
 fn media_that_cannot_be_published_are_refused_by_name_and_nothing_changes() {
     let good = iso("good", &[("EFI/BOOT/grub.cfg", b"set"), ("big", &[1; 9000])], 0);
@@ -400,7 +403,7 @@ fn media_that_cannot_be_published_are_refused_by_name_and_nothing_changes() {
     let line = iso("line", &[("a\nb", b"")], 0);
     let boot = "BaseOS/x86_64/iso/Rocky-9.7-x86_64-boot.iso";
     let again = "Minimal/x86_64/iso/Rocky-9.7-x86_64-boot.iso";
-    let cases: &[(&[(&str, &[u8])], &[&str])] = &[
+    let cases: &[(Files<'_>, &[&str])] = &[
         (&[(boot, b"not an image")], &[boot, "is no ISO 9660 image"]),
         (&[(boot, &[0; 40_000])], &[boot, "is no ISO 9660 image"]),
         (&[(boot, &good[..good.len() - 2048])], &[boot, "is cut short"]),
