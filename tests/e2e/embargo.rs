@@ -207,6 +207,14 @@ fn staging_and_what_is_not_there_is_not_opened() {
     world.cairn(["promote", "9"]).ok();
     assert_eq!(mode(&world), 0o755);
     assert!(world.json(["open", REF])["notes"].to_string().contains("is open already"));
+    // And one with a loose umask is closed as any other.
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o775)).unwrap();
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    world.cairn(["promote", "9", "--embargo"]).ok();
+    assert_eq!(mode(&world), 0o750);
+    world.cairn(["open", REF]).ok();
+    assert_eq!(mode(&world), 0o755);
     sound(&world);
 }
 

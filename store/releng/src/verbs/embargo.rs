@@ -17,10 +17,14 @@ use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
 use crate::site::Site;
 
-/// Who may read a directory: the bits of others, and those of the group.
-const OTHERS: u32 = 0o007;
+/// The bit without which others cannot read a directory.
 const OTHERS_READ: u32 = 0o004;
+/// What is taken from a root directory under embargo: all from others, and writing from the group,
+/// so that it is 0750 whatever umask the compose was made with.
+const CLOSED: u32 = 0o027;
+/// With these the group reads a directory and what is in it.
 const GROUP_ENTERS: u32 = 0o050;
+/// With these all do.
 const ALL_ENTER: u32 = 0o055;
 
 /// Whether a promotion is for the public.
@@ -45,7 +49,7 @@ pub(super) fn is_embargoed(root: &DirEntry) -> bool {
 
 /// Returns the mode of a root directory under embargo: 0750 for 0755.
 fn closed(mode: u32) -> u32 {
-    (mode | GROUP_ENTERS) & !OTHERS
+    (mode | GROUP_ENTERS) & !CLOSED
 }
 
 /// Returns the mode of a root directory for the public: 0755 for 0750.
