@@ -254,6 +254,9 @@ pub struct StageArgs {
     /// Staging becomes exactly the composes; of a SIG, only their projects do.
     #[arg(long)]
     pub delete: bool,
+    /// Do not ask this gate of [gate.staging]; may be repeated, and needs -m.
+    #[arg(long = "skip-gate", value_name = "GATE")]
+    pub skip_gates: Vec<String>,
     #[command(flatten)]
     pub reason: Reason,
 }
@@ -635,8 +638,7 @@ pub struct DiffArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without a GATE, those run that the environment of REV requires ([gate.staging], [gate.production]), \
-else all: repodata, files-exist, signatures, no-downgrade, no-loss, treeinfo. A staged snapshot is \
-compared with production, any other with what its ref named before. Exit 3 when a gate fails or \
+else all (docs/gates.md). A staged snapshot is compared with production, any other with what its ref named before. Exit 3 when a gate fails or \
 cannot be run.
 
 Examples:

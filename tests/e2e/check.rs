@@ -80,7 +80,9 @@ fn a_clean_release_passes_every_gate_and_says_so() {
     ];
     assert_eq!(verdicts(&checked["gates"]), pairs(&all));
     let out = world.cairn(["check", "staging/9.7-RC2", "treeinfo", "repodata"]).ok().out();
-    let heads: Vec<&str> = out.lines().skip(1).collect();
+    assert!(out.contains("treeinfo  passed  before: passed 20"), "when it was asked: {out}");
+    let heads: Vec<&str> =
+        out.lines().skip(1).filter_map(|line| line.split("  before: ").next()).collect();
     assert_eq!(heads, ["treeinfo  passed", "repodata  passed"], "in the order that was asked for");
 
     let required = [("repodata", "passed"), ("files-exist", "passed"), ("treeinfo", "passed")];
@@ -320,14 +322,16 @@ fn what_cannot_be_asked_is_said() {
     assert!(run.err().contains("known: repodata, files-exist, "), "{}", run.report());
     world.cairn(["check", "staging/9.9", "repodata"]).exits(1);
 
-    // A gate of one's own is not run by this version, and does not look as if it had passed.
+    // A gate of one's own whose program is not there fails, and does not look as if it had passed.
     let text = fs::read_to_string(world.config()).unwrap();
     let text = text.replace("[\"repodata\", ", "[\"repodata\", \"own\", ");
-    world.set_config(&(text + "[gate.own]\ncommand = [\"own\", \"{path}\"]\n"));
+    world.set_config(&(text + "[gate.own]\ncommand = [\"/nowhere/own\", \"{path}\"]\n"));
     let run = world.cairn(["check", "staging/9.7-RC2", "own", "treeinfo"]).exits(3);
-    assert!(run.out().contains("own  unavailable  this version does not run it\n"));
+    assert!(run.out().contains("own  failed  1 failure\n"), "{}", run.report());
+    assert!(run.out().contains("  command-not-started  "), "{}", run.report());
     assert!(run.out().contains("treeinfo  passed\n"), "{}", run.report());
-    let run = world.cairn(PROMOTE).ok();
-    let said = "The gate own is required and was not run on production/9.7: this version";
-    assert!(run.err().contains(said), "{}", run.report());
+    let before = world.json(["log"]);
+    let run = world.cairn(PROMOTE).exits(4);
+    assert!(run.err().contains("the gate own fails"), "{}", run.report());
+    assert_eq!(world.json(["log"]), before);
 }

@@ -216,3 +216,104 @@ fn dependencies_are_judged_as_dnf_judges_them() {
     let unresolved = ["later", "neither", "no-file", "not-without", "nowhere", "provided-later"];
     assert_eq!(names, [&unresolved[..], &["two-packages"]].concat());
 }
+
+#[test]
+fn a_command_is_shown_what_is_staged_and_a_promotion_takes_its_answer() {
+    let world = world();
+    world.first();
+    world.cairn(["init"]).ok();
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let script = format!(
+        "#!/bin/sh\ncd '{}'\ncat > stdin\necho \"$1\" >> runs\ncat \"$1/BaseOS/x86_64/os/.treeinfo\" > seen\n\
+         if test -e broken; then echo 'kernel does not boot'; exit 1; fi\n",
+        dir.path().display()
+    );
+    fs::write(at("gate"), script).unwrap();
+    Run::of(Command::new("chmod").arg("755").arg(at("gate"))).ok();
+    let text = fs::read_to_string(world.config()).unwrap();
+    let text = text.replace("[\"repodata\", ", "[\"repodata\", \"boot\", ");
+    let gate = at("gate");
+    world.set_config(&format!(
+        "{text}\n[gate.boot]\ncommand = [\"{}\", \"{{path}}\"]\n",
+        gate.display()
+    ));
+    let runs = || fs::read_to_string(at("runs")).unwrap_or_default();
+
+    // What fails is refused by the promotion, from the answer that it gave.
+    fs::write(at("broken"), "").unwrap();
+    let run = world.cairn(["check", "staging/9.7-RC2", "boot"]).exits(3);
+    assert!(run.out().contains("ended with exit code 1; it wrote: kernel does not boot"));
+    let staged = world.staging("mirror/pub/rocky/9.7-RC2");
+    assert_eq!(runs(), format!("{}\n", staged.display()), "the view itself was shown");
+    assert_eq!(
+        fs::read(at("seen")).unwrap(),
+        fs::read(staged.join("BaseOS/x86_64/os/.treeinfo")).unwrap()
+    );
+    let run = world.cairn(["promote", "9", "--delete"]).exits(4);
+    assert!(run.err().contains("kernel does not boot (boot/command-failed)"), "{}", run.report());
+    assert_eq!(runs().lines().count(), 1, "it was asked again");
+
+    // Mended and checked, it goes out, and nobody is asked again; check says when it was asked.
+    fs::remove_file(at("broken")).unwrap();
+    let checked = world.json(["check", "staging/9.7-RC2", "boot"]);
+    assert_eq!(checked["gates"][0]["verdict"], "passed");
+    assert_eq!(checked["gates"][0]["last"]["verdict"], "failed");
+    let done = world.json(["promote", "9", "--delete"]);
+    let gates = done["gates"][0]["gates"].as_array().unwrap();
+    let boot = gates.iter().find(|gate| gate["gate"] == "boot").unwrap();
+    assert_eq!((&boot["verdict"], runs().lines().count()), (&"passed".into(), 2));
+    // What it would replace is another tree now, so this is asked anew.
+    world.cairn(["check", "staging/9.7-RC2", "boot"]).ok();
+    let out = world.cairn(["check", "staging/9.7-RC2", "boot"]).ok().out();
+    assert!(out.contains("boot  passed  before: passed 20"), "{out}");
+
+    // A tree that no view shows is built, and goes again.
+    world.second();
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    world.cairn(["check", "compose/9/Rocky", "boot"]).ok();
+    let shown = PathBuf::from(runs().lines().last().unwrap());
+    assert!(shown.ends_with("tree") && !shown.exists(), "{}", shown.display());
+    assert_eq!(fs::read_dir(world.staging(".cairn/tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_staging_requires_is_asked_before_anything_is_staged() {
+    let world = world();
+    let written = world.first();
+    world.cairn(["init"]).ok();
+    let text = fs::read_to_string(world.config()).unwrap();
+    world.set_config(&format!("{text}\n[gate.staging]\nrequire = [\"repodata\", \"treeinfo\"]\n"));
+    world.cairn(["ingest", written.dir.to_str().unwrap()]).ok();
+    let stage = ["stage", "9", "Rocky", "--delete"];
+    let plan = world.json([&["-n"], &stage[..]].concat());
+    assert_eq!(plan["gates"][0]["ref"], "staging/9.7-RC2");
+    let done = world.json(stage);
+    let shown = world.json(["show", &done["number"].to_string()]);
+    let kept = &shown["details"]["gates"]["staging/9.7-RC2"];
+    assert_eq!((&kept[0]["gate"], &kept[0]["verdict"]), (&"repodata".into(), &"passed".into()));
+
+    let copy = world.places().compose.join("9/Rocky-9.7-20251120.0");
+    let from = fs::canonicalize(world.latest()).unwrap();
+    Run::of(Command::new("cp").arg("-a").args([&from, &copy])).ok();
+    let iso = copy.join("compose/BaseOS/x86_64/os/images/boot.iso");
+    fs::remove_file(&iso).unwrap();
+    fs::write(&iso, "another image").unwrap();
+    world.cairn(["ingest", "--as", "compose/9/Rocky", copy.to_str().unwrap()]).ok();
+    let before = (world.json(["log"]), world.json(["status"])["refs"].clone());
+    let run = world.cairn(stage).exits(4);
+    let said = "staging/9.7-RC2: the gate treeinfo fails";
+    assert!(run.err().contains(said), "{}", run.report());
+    let plan = Run::of(world.command().args(["--json", "-n"]).args(stage)).exits(4).json();
+    let refusal = plan["refusals"][0].as_str().unwrap();
+    assert!(refusal.contains("(treeinfo/treeinfo-checksum)"), "{refusal}");
+    let skip =
+        |more: &[&str]| world.cairn(stage.iter().chain(&["--skip-gate", "treeinfo"]).chain(more));
+    skip(&[]).exits(2);
+    assert_eq!((world.json(["log"]), world.json(["status"])["refs"].clone()), before);
+    skip(&["-m", "the image is made anew tonight"]).ok();
+    let row = &world.json(["log", "-N", "1"])["operations"][0];
+    assert_eq!(row["skipped_gates"], serde_json::json!(["treeinfo"]));
+}

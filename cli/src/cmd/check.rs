@@ -51,6 +51,13 @@ fn gate_text(output: &Output, gate: &GateReport) -> String {
     if let Some(reason) = &gate.reason {
         let _ = write!(head, "  {}", output.faint(reason));
     }
+    if let Some(last) = gate.last {
+        let _ = write!(
+            head,
+            "  {}",
+            output.faint(&format!("before: {} {:.0}", last.verdict.as_str(), last.time))
+        );
+    }
     let mut text = head + "\n";
     let limit = if output.verbose > 0 { usize::MAX } else { FINDINGS };
     // Findings come by path; what is said of a rule in general is said once.

@@ -46,7 +46,11 @@ pub fn adopt(context: &Context<'_>, args: &AdoptArgs) -> Exit {
 
 /// `cairn stage`.
 pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
-    let options = StageOptions { merge: merge(args.delete), mode: context.mode() };
+    let options = StageOptions {
+        merge: merge(args.delete),
+        skip_gates: args.skip_gates.clone(),
+        mode: context.mode(),
+    };
     let site = context.site(Some(&args.reason))?;
     let (release, composes, progress) = (&args.release, &args.composes, &context.progress);
     let report = match &args.sig {

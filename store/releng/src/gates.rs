@@ -29,7 +29,9 @@ use crate::report::Mode;
 use crate::site::Site;
 
 mod closure;
+mod command;
 mod deletions;
+mod exhibit;
 mod files;
 mod headers;
 mod kept;
@@ -37,6 +39,7 @@ mod packages;
 mod repo;
 mod repodata;
 mod resolve;
+mod results;
 mod signatures;
 mod survey;
 #[cfg(test)]
@@ -44,7 +47,10 @@ mod tests;
 mod treeinfo;
 mod verdicts;
 
+use command::CommandGate;
 pub(crate) use deletions::deletions;
+use results::Results;
+pub use results::{Last, Recorded};
 use survey::Survey;
 
 /// How many findings of one rule a gate keeps; the others are counted.
@@ -118,7 +124,7 @@ pub enum Verdict {
     Failed,
     /// There was nothing to judge, or the operator did not want it judged.
     Skipped,
-    /// This version cannot judge it.
+    /// It cannot be judged here.
     Unavailable,
 }
 
@@ -151,6 +157,9 @@ pub struct GateReport {
     pub findings: Vec<Finding>,
     /// How many findings are not listed.
     pub omitted: u64,
+    /// When this gate was last asked of the same tree, and what it said then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Last>,
 }
 
 /// What the gates say of one ref's tree.
@@ -196,6 +205,7 @@ impl GateReport {
             warnings: 0,
             findings: Vec::new(),
             omitted: 0,
+            last: None,
         }
     }
 }
@@ -206,6 +216,8 @@ pub struct Subject<'a> {
     pub site: &'a Site,
     /// Where trees, and files that no pool has yet, are read from.
     pub draft: &'a Draft<'a>,
+    /// The ref that the tree is of or for, where that is known.
+    pub name: Option<String>,
     /// The tree.
     pub root: DirEntry,
     /// The tree that it would replace.
@@ -220,6 +232,8 @@ pub struct Subject<'a> {
     pub mount: Option<String>,
     /// The share of the tree before that may go, if there is a limit.
     pub max_deletes: Option<Percent>,
+    /// What to do where a command has answered of this tree before.
+    pub recorded: Recorded,
     /// Whether what is learned may be remembered.
     pub mode: Mode,
     /// Who watches.
@@ -373,6 +387,7 @@ impl Findings {
             warnings: self.warnings,
             omitted: (self.failures + self.warnings).saturating_sub(self.list.len() as u64),
             findings: self.list,
+            last: None,
         }
     }
 }
@@ -391,11 +406,18 @@ pub fn built_in() -> Vec<String> {
     BUILT_IN_GATES.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Returns every rule of this version: its gate, its name, and how much breaking it weighs.
+/// Returns every rule of this version: its gate, its name, and how much breaking it weighs. Those
+/// of gates that are commands are under `command`.
 pub fn rules() -> impl Iterator<Item = (&'static str, &'static str, Severity)> {
-    GATES
-        .iter()
-        .flat_map(|gate| gate.rules().iter().map(|rule| (gate.name(), rule.name, rule.severity)))
+    let built_in = GATES.iter().map(|gate| (gate.name(), gate.rules()));
+    let all = built_in.chain([("command", command::RULES)]);
+    all.flat_map(|(gate, rules)| rules.iter().map(move |rule| (gate, rule.name, rule.severity)))
+}
+
+/// Returns a name of the configuration's for findings, which outlive it. A process asks a handful
+/// of gates.
+fn for_ever(name: &str) -> &'static str {
+    Box::leak(name.to_owned().into_boxed_str())
 }
 
 /// Makes sure that these are names of gates.
@@ -432,15 +454,24 @@ pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Vec<GateReport>> {
     for name in names {
         subject.check_interrupted()?;
         let Some(gate) = GATES.iter().find(|gate| gate.name() == name) else {
-            let reason = "this version does not run it";
-            reports.push(GateReport::without(name, Verdict::Unavailable, reason));
+            // Names were checked: what is not built in is a command.
+            if let Some(Configured::Command { command, timeout }) =
+                subject.site.config.gates.get(name)
+            {
+                let gate = CommandGate { name, command, timeout: *timeout };
+                reports.push(gate.judge(subject)?);
+            }
             continue;
         };
-        reports.push(match gate.judge(subject)? {
+        let report = match gate.judge(subject)? {
             Outcome::Judged(findings) => findings.into_report(),
             Outcome::Skipped(reason) => GateReport::without(name, Verdict::Skipped, reason),
             Outcome::Unavailable(reason) => GateReport::without(name, Verdict::Unavailable, reason),
-        });
+        };
+        let results = Results::of(subject, name, "built in");
+        let last = results.last()?.map(|known| known.last());
+        results.note(&report)?;
+        reports.push(GateReport { last, ..report });
     }
     Ok(reports)
 }

@@ -30,7 +30,7 @@ mod verify;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use scratch::Scratch;
+pub(crate) use scratch::Scratch;
 pub(crate) use tree::PLANNED;
 pub use tree::{RepoSignature, Signed, TreeSigner, examine};
 use verify::MAX_SIGNATURE;

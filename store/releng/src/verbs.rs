@@ -26,6 +26,7 @@ mod stage;
 mod targets;
 mod torrents;
 mod vault;
+mod vet;
 
 pub use adopt::{AdoptOptions, Gap, adopt};
 pub use approve::{

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::sample::Places;
 
 mod closure;
+mod command;
 mod faults;
 mod kept;
 mod packages;
@@ -86,6 +87,8 @@ impl World {
         Subject {
             site: &self.site,
             draft,
+            name: Some("production/9.7".into()),
+            recorded: Recorded::Renewed,
             root,
             before,
             published: None,
@@ -107,7 +110,11 @@ impl World {
 }
 
 fn all(reports: Vec<GateReport>) -> Vec<Finding> {
-    reports.into_iter().flat_map(|report| report.findings).collect()
+    let findings = reports.into_iter().flat_map(|report| report.findings);
+    // Metadata that cannot be read is for `repodata` to name; whoever else reads it says only
+    // that it has not judged.
+    let is_own = |finding: &Finding| finding.rule != "closure-not-read";
+    findings.filter(is_own).collect()
 }
 
 fn path(text: &str) -> RelPath {
@@ -295,7 +302,14 @@ fn every_rule_has_a_test_and_every_name_a_gate() {
     let cases = faults::CASES.iter().map(|case| case.0);
     let cases = cases.chain(faults::TREE_CASES.iter().map(|case| case.0));
     let mut tested: BTreeSet<&str> = cases.flatten().copied().collect();
-    for rules in [faults::OTHERS, packages::RULES, signatures::RULES, kept::RULES, closure::RULES] {
+    for rules in [
+        faults::OTHERS,
+        packages::RULES,
+        signatures::RULES,
+        kept::RULES,
+        closure::RULES,
+        command::RULES,
+    ] {
         tested.extend(rules);
     }
     let known: BTreeSet<&str> = rules().map(|(_, rule, _)| rule).collect();

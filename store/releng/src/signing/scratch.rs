@@ -19,7 +19,7 @@ const STICKY: u32 = 0o1000;
 const MADE_WITHIN: i64 = 3600;
 
 /// A private directory that goes when it is dropped.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     parent: Dir,
     name: Vec<u8>,
     work: Dir,

@@ -10,7 +10,7 @@ use super::moves::ref_name;
 use super::promote::max_deletes;
 use crate::config::{Environment, Version};
 use crate::error::Result;
-use crate::gates::{self, GateReport, Shared, Subject, Verdict};
+use crate::gates::{self, GateReport, Recorded, Shared, Subject, Verdict};
 use crate::names::ReleaseView;
 use crate::report::Mode;
 use crate::site::Site;
@@ -70,6 +70,8 @@ pub fn check(
     let subject = Subject {
         site,
         draft: &draft,
+        name: name.as_ref().map(ToString::to_string),
+        recorded: Recorded::Renewed,
         root,
         before: before.map(|(_, root)| root),
         published: None,
@@ -132,6 +134,11 @@ impl<'a> Place<'a> {
         };
         Self { environment, release, version }
     }
+}
+
+/// Returns the ref that a staged one is promoted to, by its name.
+pub(super) fn promoted_to(site: &Site, name: &RefName) -> Result<Option<RefName>> {
+    target(name, &Place::of(site, name))
 }
 
 /// Returns the ref that a staged one is promoted to.

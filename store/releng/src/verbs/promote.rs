@@ -17,7 +17,7 @@ use super::stage::{described, is_repodata, merge_name};
 use super::targets::Target;
 use crate::config::{Environment, Percent};
 use crate::error::{Error, Result};
-use crate::gates::{self, Finding, GateReport, RefGates, Shared, Subject, Verdict};
+use crate::gates::{self, Finding, GateReport, Recorded, RefGates, Shared, Subject, Verdict};
 use crate::report::{Mode, Report};
 use crate::repos::Inputs;
 use crate::site::Site;
@@ -49,7 +49,7 @@ pub fn promote(
 ) -> Result<Report> {
     // Every name is checked before anything happens: beta and lookahead are refused here.
     let targets = Target::all(site, releases, &options.sigs)?;
-    let required = required(site, &options.skip_gates)?;
+    let required = required(site, Environment::Production, &options.skip_gates)?;
     let mut names: Vec<RefName> = targets.iter().map(|target| target.name.clone()).collect();
     for target in &targets {
         names.extend(site.links_to(&target.name)?.into_iter().map(|link| link.spec.name));
@@ -128,6 +128,8 @@ pub fn promote(
             let subject = Subject {
                 site,
                 draft: &draft,
+                name: Some(name.to_string()),
+                recorded: Recorded::Taken,
                 root,
                 before,
                 published: before,
@@ -179,16 +181,20 @@ pub fn promote(
 /// How many findings a plan's refusals name, each ref.
 const NAMED: usize = 20;
 
-/// Returns the gates that production requires, after making sure that those to be skipped are
+/// Returns the gates that an environment requires, after making sure that those to be skipped are
 /// gates, and that somebody says why.
-fn required(site: &Site, skipped: &[String]) -> Result<Vec<String>> {
+pub(super) fn required(
+    site: &Site,
+    environment: Environment,
+    skipped: &[String],
+) -> Result<Vec<String>> {
     let asked: Vec<String> =
         skipped.iter().filter(|name| *name != approve::RULE).cloned().collect();
     gates::check_names(site, &asked)?;
     let reason = site.store.session().reason.as_deref().unwrap_or_default();
     match skipped.first() {
         Some(first) if reason.trim().is_empty() => Err(Error::UnreasonedSkip(first.clone())),
-        _ => Ok(gates::required(site, Environment::Production).unwrap_or_default()),
+        _ => Ok(gates::required(site, environment).unwrap_or_default()),
     }
 }
 

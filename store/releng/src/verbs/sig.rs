@@ -14,6 +14,7 @@ use globset::GlobSet;
 use super::Merge;
 use super::moves::{Destination, Move, Moves, ref_name};
 use super::stage::{StageOptions, described, is_repodata, merge_name};
+use super::vet::Staged;
 use crate::error::{Error, Result};
 use crate::names::{ReleaseView, SigView, sig_compose};
 use crate::report::{Mode, Report};
@@ -99,6 +100,10 @@ pub fn stage_sig(
         )?;
         root = exchanged(&draft, &root, &made, &projects)?;
     }
+    let (skip_gates, mode) = (options.skip_gates.as_slice(), options.mode);
+    let staged =
+        Staged { site, draft: &draft, release, name: &name, old: old_root, root, skip_gates, mode };
+    let details = staged.vet(&mut report, observer)?;
     let mut origin = Origin { verb: "stage".into(), ..Origin::default() };
     for source in &sources {
         origin.facts.insert(source.name.to_string(), source.snapshot.to_string());
@@ -112,7 +117,7 @@ pub fn stage_sig(
         verb: "stage",
         moves: vec![Move { name, old, new: Destination::Tree { root, origin, parents } }],
         intent: Intent::Forward,
-        details: serde_json::Value::Null,
+        details,
         inodes: Vec::new(),
     };
     moves.run(options.mode, writer.as_ref(), report, observer)

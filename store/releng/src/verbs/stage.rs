@@ -14,6 +14,7 @@ use cairn_store::tree::{DirEntry, Draft};
 
 use super::Merge;
 use super::moves::{Destination, Move, Moves, ref_name};
+use super::vet::Staged;
 use crate::audit::repos::in_repodata;
 use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
@@ -22,10 +23,12 @@ use crate::signing::{Signer, TreeSigner};
 use crate::site::{Site, glob_set};
 
 /// How composes are staged.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StageOptions {
     /// Whether staging keeps what the composes lack.
     pub merge: Merge,
+    /// Gates that the operator does not want asked; the session must say why.
+    pub skip_gates: Vec<String>,
     /// Whether to act.
     pub mode: Mode,
 }
@@ -86,6 +89,10 @@ pub fn stage(
             observer,
         )?;
     }
+    let (skip_gates, mode) = (options.skip_gates.as_slice(), options.mode);
+    let staged =
+        Staged { site, draft: &draft, release, name: &name, old: old_root, root, skip_gates, mode };
+    let details = staged.vet(&mut report, observer)?;
     let mut origin = Origin { verb: "stage".into(), ..Origin::default() };
     for (source, (id, _)) in &sources {
         origin.facts.insert(source.to_string(), id.to_string());
@@ -99,7 +106,7 @@ pub fn stage(
         verb: "stage",
         moves: vec![Move { name, old, new: Destination::Tree { root, origin, parents } }],
         intent: Intent::Forward,
-        details: serde_json::Value::Null,
+        details,
         inodes: Vec::new(),
     };
     moves.run(options.mode, writer.as_ref(), report, observer)

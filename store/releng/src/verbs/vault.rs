@@ -21,7 +21,7 @@ use super::promote::{add_notes, add_refusals, check_deletes, details, judge, max
 use crate::audit::repos::in_repodata;
 use crate::config::{Environment, Percent, Version};
 use crate::error::{Error, Result};
-use crate::gates::{self, RefGates, Shared, Subject};
+use crate::gates::{self, Recorded, RefGates, Shared, Subject};
 use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
 use crate::repos::{Inputs, regenerate};
@@ -249,6 +249,8 @@ impl Run<'_> {
             let subject = Subject {
                 site,
                 draft: self.draft,
+                name: Some(name.to_string()),
+                recorded: Recorded::Taken,
                 root,
                 before,
                 published: before,

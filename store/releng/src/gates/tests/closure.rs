@@ -93,7 +93,7 @@ fn judge(world: &World, old: Option<&Files>, new: &Files) -> Vec<Finding> {
     let old = old.map(|files| world.tree(&draft, files));
     let root = world.tree(&draft, new);
     let subject = world.subject(&draft, old, root, Mode::Apply);
-    all(run(&subject, &["closure".to_owned()]).unwrap())
+    run(&subject, &["closure".to_owned()]).unwrap().remove(0).findings
 }
 
 const BASE: Described = (
