@@ -35,7 +35,7 @@ struct Case {
     inside: &'static [(&'static str, &'static str)],
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         release: "8",
         major: "8",
@@ -65,6 +65,17 @@ const CASES: [Case; 5] = [
         beside: &["latest-10", "10.1"],
         devel: "devel",
         inside: &[],
+    },
+    // Its development repo goes by another name than the channel's parts say, and a link by that.
+    Case {
+        release: "8-beta",
+        major: "8",
+        version: "8.11",
+        suffix: "-BETA",
+        staged: "8.11-BETA",
+        beside: &["8-BETA"],
+        devel: "Devel",
+        inside: &[("devel", "Devel"), ("nfv", "NFV")],
     },
     Case {
         release: "9-beta",
@@ -196,14 +207,14 @@ fn expected(case: Case, composes: &[Written; 3]) -> Contents {
             }
         }
     };
-    lay(main, &|path| stable || !path.starts_with("devel"));
+    lay(main, &|path| stable || !path.starts_with(case.devel));
     lay(extras, &|path| match stable {
         true => !path.starts_with("metadata"),
         false => starts(path, &["extras", "plus"]),
     });
     lay(devel, &|path| match stable {
         true => !path.starts_with("metadata"),
-        false => path.starts_with("devel"),
+        false => path.starts_with(case.devel),
     });
     for arch in ARCHES {
         for repo in ["BaseOS", "AppStream", "NFV"] {

@@ -21,7 +21,7 @@ use cairn_store::transform::{graft, overlay};
 use cairn_store::tree::{DirEntry, Draft, Entry, Nodes, SymlinkEntry, Tree, lookup};
 
 use crate::audit::repos::REPODATA;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::media::{self, MediaReport, Sources};
 use crate::names::ReleaseView;
 use crate::report::Mode;
@@ -77,9 +77,12 @@ pub(crate) fn assemble(of: &Assembly<'_>, observer: &dyn Observer) -> Result<Ass
     let mut notes = Vec::new();
     let chosen: Vec<DirEntry> =
         of.parts.iter().map(|part| choose(of, part, &mut notes)).collect::<Result<_>>()?;
-    let main = &of.parts[0].root;
-    let mut laid = chosen[0];
-    for top in &chosen[1..] {
+    let (Some((first, others)), Some(part)) = (chosen.split_first(), of.parts.first()) else {
+        let reason = "a release is made of at least one compose".to_owned();
+        return Err(Error::Setting { key: "composes".into(), reason });
+    };
+    let (main, mut laid) = (&part.root, *first);
+    for top in others {
         laid = overlay(of.draft, &laid, top, &|name| *name == *REPODATA)?;
     }
     // The root directory is the main compose's; what the others say of theirs is of no interest.
