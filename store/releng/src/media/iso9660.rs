@@ -32,6 +32,9 @@ const MAX_NAME: usize = 255;
 /// How many continuation areas one record may have, and how many bytes each.
 const MAX_CONTINUATIONS: usize = 64;
 const MAX_CONTINUATION: u32 = 32 << 10;
+/// More bytes of continuation areas are refused: records may share them, so that a small image could
+/// have us read without an end in sight. A DVD with long names has some megabytes.
+const MAX_CONTINUED: u64 = 256 << 20;
 
 /// Why an image cannot be listed.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ fn wrong<T>(reason: impl Into<String>) -> Result<T> {
 /// An image that cannot be read, is cut short, contradicts itself, or has a name that a list of
 /// lines cannot hold.
 pub fn paths(image: impl Read + Seek, size: u64) -> Result<Vec<Vec<u8>>> {
-    let mut image = Image { inner: image, size };
+    let mut image = Image { inner: image, size, continued: 0 };
     let mut volume = image.volume()?;
     let (mut entries, mut text, mut read) = (Vec::new(), 0, 0);
     // Where directories begin; a second way into one would be a loop or a second copy of it.
@@ -149,6 +152,8 @@ struct Found {
 struct Image<R> {
     inner: R,
     size: u64,
+    /// Bytes of continuation areas that were read.
+    continued: u64,
 }
 
 impl<R: Read + Seek> Image<R> {
@@ -291,6 +296,13 @@ impl<R: Read + Seek> Image<R> {
                             let most = MAX_CONTINUATION;
                             return wrong(format!(
                                 "has a continuation area of more than {most} bytes at {what}"
+                            ));
+                        }
+                        self.continued += u64::from(size);
+                        if self.continued > MAX_CONTINUED {
+                            let most = MAX_CONTINUED;
+                            return wrong(format!(
+                                "has more than {most} bytes of continuation areas"
                             ));
                         }
                         let mut more = vec![0; size as usize];

@@ -231,6 +231,36 @@ fn images_that_lie_are_refused_with_the_reason() {
 }
 
 #[test]
+fn continuation_areas_that_many_records_share_end_somewhere() {
+    // 12,000 files whose records all go on in the same 32 KiB, for as often as is allowed.
+    let names: Vec<String> = (0..12_000).map(|number| format!("{number:060}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    let mut image = iso("T", &files, 0);
+    let shared = image.len();
+    image.resize(shared + (32 << 10), 0);
+    let continued = |entry: &mut [u8]| {
+        entry[..4].copy_from_slice(b"CE\x1c\x01");
+        for (at, number) in [(4, shared / SECTOR), (12, 0), (20, 32 << 10)] {
+            entry[at..at + 4].copy_from_slice(&(number as u32).to_le_bytes());
+            entry[at + 4..at + 8].copy_from_slice(&(number as u32).to_be_bytes());
+        }
+    };
+    let mut edited = 0;
+    for at in 0..shared {
+        // The mode of a file, which nobody needs for its name.
+        if image[at..].starts_with(b"PX\x24\x01") {
+            continued(&mut image[at..at + 28]);
+            // What is left of it is an entry of 8 bytes that means nothing.
+            image[at + 28..at + 32].copy_from_slice(b"XX\x08\x01");
+            edited += 1;
+        }
+    }
+    assert!(edited > 12_000);
+    let refused = list(&image).unwrap_err();
+    assert!(refused.contains("bytes of continuation areas"), "{refused}");
+}
+
+#[test]
 fn an_image_that_is_cut_anywhere_is_refused() {
     let good = sample();
     for sectors in 17..good.len() / SECTOR {

@@ -45,6 +45,7 @@ pub(crate) fn hash(
             })?;
             size += got as u64;
             batch.feed(&buffer[..got]);
+            observer.advance(0, got as u64);
             Ok(got)
         })?;
         if found != file.file.object || size != file.file.size {
@@ -53,7 +54,7 @@ pub(crate) fn hash(
             return Err(cairn_store::Error::Mismatch { id, expected, found }.into());
         }
         batch.end_of_file(file.file.size);
-        observer.advance(1, size);
+        observer.advance(1, 0);
     }
     Ok(batch.finish())
 }
