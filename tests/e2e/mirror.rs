@@ -191,6 +191,7 @@ fn an_address_is_judged_by_its_list_and_a_sample() {
     // Nobody answers: that is said of each file, and of the mirror as a whole.
     let run = world.cairn(["verify-mirror", &url]).exits(3);
     assert!(run.out().contains("carries no snapshot that is known"), "{}", run.out());
+    assert!(run.out().contains("curl ended with exit code 7"), "{}", run.out());
     for bad in ["http://", "http://127.0.0.1/9.7?x", "https:///9.7"] {
         world.cairn(["verify-mirror", bad, "production/9.7"]).exits(2);
     }

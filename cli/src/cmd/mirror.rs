@@ -34,8 +34,10 @@ fn text(output: &Output, report: &MirrorReport) -> String {
     let place = Escaped(report.place.as_bytes());
     let (Some(snapshot), Some(who)) = (&report.snapshot, &report.operation) else {
         let none = output.bad("carries no snapshot that is known");
+        let problem = report.problem.as_deref().map(|reason| Escaped(reason.as_bytes()));
+        let problem = problem.map_or_else(String::new, |reason| format!("  {reason}\n"));
         return format!(
-            "{place}  {none} of {}: none of {} is there as it was published\n",
+            "{place}  {none} of {}: none of {} is there as it was published\n{problem}",
             report.name,
             count(report.markers as u64, "metadata file")
         );

@@ -337,20 +337,23 @@ pub fn check(
     observer: &dyn Observer,
 ) -> Result<Evidence> {
     let (mut chain, snapshots, signature) = read(bytes);
-    if !signature.is_empty() && !signature.starts_with(ARMOUR) {
+    if signature.is_some_and(|after| !after.is_empty() && !after.starts_with(ARMOUR)) {
         chain.evidence.find("the file", "what follows its end is no armoured signature");
     }
     let ids = chain.ids.clone();
     let mut evidence = chain.finish(&snapshots);
-    let body = &bytes[..bytes.len() - signature.len()];
-    evidence.signature = Some(match (signature.is_empty(), keys) {
-        (true, _) => Signature::Unsigned,
-        (false, None) => Signature::NotChecked,
-        (false, Some(keys)) => match keys.verify(NAME, body, signature, observer)? {
-            Verdict::Good { key, owner } => Signature::Good { key, owner },
-            verdict => Signature::NotGood { reason: verdict.to_string() },
-        },
-    });
+    // Where the file breaks off nobody can say what was signed.
+    if let Some(signature) = signature {
+        let body = &bytes[..bytes.len() - signature.len()];
+        evidence.signature = Some(match (signature.is_empty(), keys) {
+            (true, _) => Signature::Unsigned,
+            (false, None) => Signature::NotChecked,
+            (false, Some(keys)) => match keys.verify(NAME, body, signature, observer)? {
+                Verdict::Good { key, owner } => Signature::Good { key, owner },
+                verdict => Signature::NotGood { reason: verdict.to_string() },
+            },
+        });
+    }
     if let Some(older) = older {
         let (old, ..) = read(older);
         let subject = "the older file";
@@ -369,14 +372,14 @@ pub fn check(
     Ok(evidence)
 }
 
-/// Reads a file as far as it goes, and returns its signature too.
-fn read(bytes: &[u8]) -> (Chain, HashSet<SnapshotId>, &[u8]) {
+/// Reads a file as far as it goes, and returns what follows its end, if it gets there.
+fn read(bytes: &[u8]) -> (Chain, HashSet<SnapshotId>, Option<&[u8]>) {
     let (mut chain, mut snapshots) = (Chain::default(), HashSet::new());
     let mut parts = match Parts::new(bytes) {
         Ok(parts) => parts,
         Err(reason) => {
             chain.evidence.find("the file", reason);
-            return (chain, snapshots, &[]);
+            return (chain, snapshots, None);
         }
     };
     chain.evidence.store = parts.store.to_owned();
@@ -388,7 +391,7 @@ fn read(bytes: &[u8]) -> (Chain, HashSet<SnapshotId>, &[u8]) {
                 if number != expected {
                     let message = format!("operation {number} stands where {expected} should");
                     chain.evidence.find("the file", message);
-                    return (chain, snapshots, &[]);
+                    return (chain, snapshots, None);
                 }
                 chain.take(number, bytes);
             }
@@ -399,7 +402,7 @@ fn read(bytes: &[u8]) -> (Chain, HashSet<SnapshotId>, &[u8]) {
             Ok(None) => break,
             Err(reason) => {
                 chain.evidence.find("the file", reason);
-                return (chain, snapshots, &[]);
+                return (chain, snapshots, None);
             }
         }
     }
@@ -407,7 +410,7 @@ fn read(bytes: &[u8]) -> (Chain, HashSet<SnapshotId>, &[u8]) {
         chain.evidence.find("the file", "its operations do not lead to the head that it names");
     }
     let signature = parts.signature();
-    (chain, snapshots, signature)
+    (chain, snapshots, Some(signature))
 }
 
 /// Returns the id of a file's bytes, which `b3sum` agrees with.

@@ -121,6 +121,8 @@ pub struct MirrorReport {
     pub name: String,
     /// The snapshot that it carries; nothing if it carries none that is known.
     pub snapshot: Option<SnapshotId>,
+    /// Why metadata could not be read, where no snapshot is known; the first reason of them.
+    pub problem: Option<String>,
     /// The operation that published that snapshot.
     pub operation: Option<Who>,
     /// How many publications have followed.
@@ -195,6 +197,7 @@ pub fn verify_mirror(
         place: place.to_owned(),
         name: view.name.to_string(),
         snapshot: None,
+        problem: None,
         operation: None,
         behind: None,
         agree: 0,
@@ -213,6 +216,10 @@ pub fn verify_mirror(
     observer.begin("Reading metadata", markers.len() as u64, 0);
     let got = read_all(fetch, &markers, observer)?;
     let Some((candidate, agree)) = best(site, &candidates, &markers, &got)? else {
+        report.problem = got.iter().find_map(|got| match got {
+            Got::Failed(reason) => Some(reason.clone()),
+            Got::Whole(_) | Got::Missing | Got::Larger | Got::NoFile(_) => None,
+        });
         return Ok(report);
     };
     report.snapshot = Some(candidate.snapshot);
