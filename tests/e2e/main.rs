@@ -28,6 +28,7 @@ mod records;
 mod refusals;
 mod repodata;
 mod repodata_build;
+mod shadow;
 mod signing;
 mod sigs;
 mod swaps;
