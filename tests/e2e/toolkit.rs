@@ -276,6 +276,45 @@ fn all_releases_go_in_one_operation_or_none() {
 }
 
 #[test]
+fn a_minor_release_is_staged_by_its_script_for_8_9_and_10() {
+    let world = three_releases();
+    let dir = shims(&world);
+    for (major, version, staging) in RELEASES {
+        composes(&world, major, version, "20251101.0");
+        let text = format!("RLVER={major} bash minor-release-sync-to-staging.sh");
+        let run = line(&dir, &text).ok();
+        let commands = became(&world, &run);
+        assert_eq!(commands.len(), 4, "{commands:?}");
+        assert_eq!(commands[3], format!("cairn minor {major}"));
+        let staged = world.staging(format!("mirror/pub/rocky/{staging}"));
+        for path in ["BaseOS/x86_64/os", "BaseOS/x86_64/kickstart", "extras/x86_64/os"] {
+            assert!(staged.join(path).join("repodata/repomd.xml").is_file(), "{major}: {path}");
+        }
+        let count = operations(&world).len();
+        line(&dir, &text).ok();
+        assert_eq!(operations(&world).len(), count, "{major}: twice is once");
+    }
+}
+
+#[test]
+fn every_line_becomes_commands_that_there_are() {
+    let world = three_releases();
+    for script in cairn_testkit::toolkit_scripts() {
+        let name = script.replacen("-N.", "-9.", 1);
+        let arguments: &[&str] = match name.as_str() {
+            "sync-to-staging.sh" | "sync-to-staging.delete.sh" => &["Rocky"],
+            "sync-to-staging-sig.sh" => &["kernel"],
+            _ => &[],
+        };
+        let args = [&["-n", "toolkit", "RLVER=9", &name][..], arguments].concat();
+        let run = world.cairn(args);
+        // There is nothing to work on; that the words are understood is the question.
+        assert!(!run.err().contains("lacks the command"), "{}", run.report());
+        assert!(run.err().contains("+ cairn "), "{}", run.report());
+    }
+}
+
+#[test]
 fn lists_are_written_by_the_scripts_that_wrote_them() {
     let world = three_releases();
     let dir = shims(&world);
@@ -317,10 +356,17 @@ fn a_line_reports_all_its_commands_as_one_document() {
     let latest = world.staging("mirror/pub/rocky/latest-9");
     assert_eq!(fs::read_link(latest).unwrap(), Path::new("9.7-RC2"));
 
-    // A failure reports what was done before it.
+    // A failure reports what was done before it, and what was not.
     fs::remove_file(world.places().compose.join("9/latest-Rocky-devel-9")).unwrap();
     let run = world.cairn(["--json", "toolkit", "RLVER=9", "minor-release-sync-to-staging.sh"]);
-    assert_ne!(run.code(), Some(0));
+    let run = run.exits(1);
+    let codes: Vec<Value> = {
+        let document = run.json();
+        document["commands"].as_array().unwrap().iter().map(|step| step["code"].clone()).collect()
+    };
+    assert_eq!(codes, [Value::from(0), Value::from(0), Value::Null, Value::Null]);
+    let message = run.error_json()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("latest-Rocky-devel-9"), "{message}");
 
     let run = world.cairn(["toolkit", "--print", "RLVER=9", "sync-to-prod.delete.sh"]).ok();
     assert_eq!(

@@ -35,3 +35,8 @@ pub use run::{Run, Running};
 pub use rustix::process::Signal;
 pub use unavailable::{Unavailable, available, tool};
 pub use world::World;
+
+/// Returns the file names of the scripts that `cairn toolkit` knows.
+pub fn toolkit_scripts() -> impl Iterator<Item = &'static str> {
+    cairn_releng::toolkit::SCRIPTS.iter().map(|script| script.name)
+}
