@@ -13,6 +13,8 @@
 #                 point on fails. Default: kill,cut,ENOSPC,ENOSPC+,EIO,EIO+,EROFS+,EDQUOT,EMLINK,EXDEV,EPERM
 #   --nested N    after every N-th kill the recovery is killed too, at a point of its own
 #   --seconds S   ends after the point at which this time is over, and says how much is left out
+#   --only RE     of the points only those like this: 'syncfs .*', 'linkat 3'
+#   --show CODE   prints what the command said when it ended with this code
 #   --work DIR    a directory in memory by preference; default below /dev/shm
 #
 # How it works. Store, composes and staging are on one file system in a file, production on another.
@@ -28,7 +30,7 @@ export LC_ALL=C.UTF-8 TZ=UTC NO_COLOR=1
 unset CAIRN_CONFIG CAIRN_CRASH_AT
 
 here=$(cd "$(dirname "$0")/.." && pwd)
-every=1 offset=0 nested=0 seconds=0 fs=ext4 swap=exchange controls=no
+every=1 offset=0 nested=0 seconds=0 fs=ext4 swap=exchange controls=no only= show=
 cases=init,ingest,stage,promote,rollback,far,gc,adopt,index,recover
 faults=kill,cut,ENOSPC,ENOSPC+,EIO,EIO+,EROFS+,EDQUOT,EMLINK,EXDEV,EPERM
 cairn=${CARGO_TARGET_DIR:-$here/target}/debug/cairn
@@ -46,6 +48,8 @@ while (($#)); do
     --seconds) seconds=$2; shift ;;
     --cairn) cairn=$(realpath "$2"); shift ;;
     --work) work=$2; shift ;;
+    --only) only=$2; shift ;;
+    --show) show=$2; shift ;;
     --controls) controls=yes ;;
     *) echo "torture: unknown option $1; the beginning of $0 lists them" >&2; exit 2 ;;
     esac
@@ -374,6 +378,7 @@ run_case() {
         calls=$changing
         [[ $fault == EIO* ]] && calls+=,$reading
         all=$(points "$calls")
+        [[ -z $only ]] || all=$(grep -x "$only" <<<"$all")
         list=$(awk -v e="$every" -v o="$offset" 'NR % e == o % e' <<<"$all")
         # After the last call: what was promised must survive the cut.
         [[ $fault == cut ]] && list+=$'\n''none 1'
@@ -394,7 +399,7 @@ run_case() {
             [[ $fault == kill ]] && ((nested > 0 && total % nested == 0)) && nested_here=1
             total=$((total + 1)) tried+=1
             codes[$rc]=$((${codes[$rc]:-0} + 1))
-            [[ -z ${TORTURE_SHOW:-} || $rc != "$TORTURE_SHOW" ]] || { echo "  $label: $rc"; cat "$work/out"; }
+            [[ -z $show || $rc != "$show" ]] || { echo "  $label: $rc"; cat "$work/out"; }
             # 127: what failed was the loader; the program never ran.
             if [[ $fault == cut ]]; then
                 power_cut || { bad "cannot be mounted after the cut"; wrong+=1; continue; }
@@ -404,7 +409,7 @@ run_case() {
                 wrong+=1 bad_here=$((bad_here + 1))
                 continue
             elif [[ $fault != kill && $rc -ne 0 && $rc -ne 127 && $call$fault != write*+ ]] &&
-                ! grep -Eq '^(error|warning|note): |pending' "$work/out"; then
+                ! grep -Eq '^(error|warning|note): |pending|not finished: ' "$work/out"; then
                 # (Of writes that fail from now on, those to stderr are some.)
                 bad "failed with $rc and no reason: $(tail -n 3 "$work/out")"
                 wrong+=1 bad_here=$((bad_here + 1))

@@ -547,12 +547,13 @@ impl<'p> Batch<'p> {
         if !self.wrote.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut placed = std::mem::take(&mut *locked(&self.placed));
-        if !placed.is_empty() {
+        // Taken only when the sync has not failed: what is in the list goes with the batch.
+        if !locked(&self.placed).is_empty() {
             // Bytes before names: a name on disk must never lead to bytes that are not.
             self.sync.sync_filesystem()?;
             fault::hit(CrashPoint::BatchSynced);
         }
+        let mut placed = std::mem::take(&mut *locked(&self.placed));
         // By name, so that two threads seldom work in one directory.
         placed.sort_unstable_by_key(|(id, ..)| *id);
         let named = placed.par_chunks(256).try_for_each(|chunk| {
@@ -599,12 +600,14 @@ impl<'p> Batch<'p> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        // What a commit has named is no longer in the list; errors leave files for recovery.
+        // What a commit has named is no longer in the list.
+        let mut is_clear = true;
         for (id, place) in std::mem::take(&mut *locked(&self.placed)) {
             let (dir, temp) = self.temp(&id, place);
-            let _ = dir.remove_if_there(&temp);
+            is_clear &= dir.remove_if_there(&temp).is_ok();
         }
-        if locked(&self.marker).is_some() {
+        // By its marker recovery finds what could not be removed.
+        if is_clear && locked(&self.marker).is_some() {
             let _ = self.pool.tmp.remove_if_there(format!("batch-{}", self.token).as_bytes());
         }
     }
