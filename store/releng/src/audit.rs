@@ -27,6 +27,7 @@ mod attention;
 mod comps;
 pub(crate) mod content;
 mod contents;
+mod dependencies;
 mod files;
 mod filter;
 mod metadata;
@@ -44,6 +45,7 @@ mod tests;
 pub use advisories::AdvisoryRow;
 pub use attention::{Attention, Rule};
 pub use comps::{CompsKind, CompsRow};
+pub use dependencies::DependencyRow;
 pub use files::{Directories, FileCategory, FileRow, FilesDiff, RepoFiles, files};
 pub use filter::Filter;
 pub use metadata::{
@@ -316,6 +318,9 @@ pub struct Audit {
     /// `.treeinfo` files that differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub treeinfo: Option<Vec<TreeinfoRow>>,
+    /// Dependencies that became unresolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Vec<DependencyRow>>,
     /// How large repos are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sizes: Option<Vec<SizeRow>>,
@@ -374,6 +379,8 @@ pub fn compare(
         audit.treeinfo = Some(found.treeinfo);
     }
     if level == Level::Everything {
+        let filter = &options.filter;
+        audit.dependencies = Some(dependencies::dependencies(nodes, source, old, new, filter)?);
         audit.sizes = Some(sizes(nodes, old, new, &options.filter)?);
     }
     audit.attention = attention::attention(&audit);

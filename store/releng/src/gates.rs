@@ -14,7 +14,7 @@ use std::io::Read;
 use std::sync::OnceLock;
 
 use cairn_store::id::ObjectId;
-use cairn_store::path::RelPath;
+use cairn_store::path::{Escaped, RelPath};
 use cairn_store::progress::{Observer, Silent};
 use cairn_store::tree::{DirEntry, Draft, FileEntry};
 use rayon::prelude::*;
@@ -350,6 +350,11 @@ impl Findings {
                 remedy: rule.remedy,
             });
         }
+    }
+
+    /// Adds what quotes the text of metadata, which may hold anything.
+    fn add_quoted(&mut self, rule: &'static Rule, repo: &RelPath, message: &str) {
+        self.add(rule, Some(repo), repo.clone(), Escaped(message.as_bytes()).to_string());
     }
 
     fn count(&mut self, rule: &'static str, severity: Severity, number: u64) {

@@ -31,6 +31,8 @@ pub enum Rule {
     PackageLost,
     /// A whole repo is gone.
     RepoLost,
+    /// A package requires what nothing provides any more.
+    DependencyUnresolved,
     /// An advisory is gone.
     AdvisoryLost,
     /// An advisory names fewer packages.
@@ -56,6 +58,7 @@ impl Rule {
             Rule::Downgraded => "downgraded",
             Rule::PackageLost => "package-lost",
             Rule::RepoLost => "repo-lost",
+            Rule::DependencyUnresolved => "dependency-unresolved",
             Rule::AdvisoryLost => "advisory-lost",
             Rule::AdvisoryShrunk => "advisory-shrunk",
             Rule::StreamLost => "stream-lost",
@@ -82,6 +85,9 @@ impl Rule {
             }
             Rule::PackageLost => ("1 package is lost", "packages are lost"),
             Rule::RepoLost => ("1 repo is lost", "repos are lost"),
+            Rule::DependencyUnresolved => {
+                ("1 dependency became unresolved", "dependencies became unresolved")
+            }
             Rule::AdvisoryLost => ("1 advisory is lost", "advisories are lost"),
             Rule::AdvisoryShrunk => {
                 ("1 advisory names fewer packages", "advisories name fewer packages")
@@ -145,6 +151,13 @@ pub(super) fn attention(audit: &Audit) -> Vec<Attention> {
             point(Rule::Replaced, replaced.len(), strings(&replaced));
         }
     }
+    let dependencies = audit.dependencies.iter().flatten();
+    let dependencies = dependencies.map(|row| {
+        let (package, requires) = (clean(&row.package), clean(&row.requires));
+        format!("{package} requires {requires}: {}", row.repo)
+    });
+    let dependencies: Vec<_> = dependencies.collect();
+    point(Rule::DependencyUnresolved, dependencies.len(), dependencies);
     let advisories = audit.advisories.as_deref().unwrap_or_default();
     let lost: Vec<_> = advisories.iter().filter(|row| row.state == State::Removed).collect();
     let named = lost.iter().map(|row| {

@@ -37,8 +37,7 @@ pub(super) fn dependencies(
     let sides = [old, new].map(|root| root.map(|root| worlds(nodes, root)).transpose());
     let [old, new] = sides;
     let by_arch = |world: World| (world.arch.clone(), world);
-    let old: BTreeMap<String, World> =
-        old?.unwrap_or_default().into_iter().map(by_arch).collect();
+    let old: BTreeMap<String, World> = old?.unwrap_or_default().into_iter().map(by_arch).collect();
     let mut found = Vec::new();
     for world in new?.unwrap_or_default() {
         let before = old.get(&world.arch);

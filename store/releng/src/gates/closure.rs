@@ -125,7 +125,7 @@ fn judge_world(subject: &Subject<'_>, world: &World, findings: &mut Findings) ->
             () if row.lack == Lack::InOneCase => &IN_ONE_CASE,
             () => &UNRESOLVED,
         };
-        findings.add(rule, Some(&row.repo), row.repo.clone(), sentence(row, &world.arch));
+        findings.add_quoted(rule, &row.repo, &sentence(row, &world.arch));
     }
     if resolved.omitted > 0 {
         findings.count(UNRESOLVED.name, Severity::Failure, resolved.omitted);

@@ -117,7 +117,7 @@ impl Gate for AdvisoriesKept {
                     State::Changed | State::Added => continue,
                 };
                 for repo in &row.repos {
-                    findings.add(rule, Some(repo), repo.clone(), message.clone());
+                    findings.add_quoted(rule, repo, &message);
                 }
             }
         })
@@ -143,7 +143,7 @@ impl Gate for StreamsKept {
             for row in modules.streams.iter().filter(|row| row.state == State::Removed) {
                 let message = format!("the module stream {}:{} is gone", row.module, row.stream);
                 for repo in &row.repos {
-                    findings.add(&STREAM_LOST, Some(repo), repo.clone(), message.clone());
+                    findings.add_quoted(&STREAM_LOST, repo, &message);
                 }
             }
             for row in modules.documents.iter().filter(|row| row.state == State::Removed) {
@@ -156,7 +156,7 @@ impl Gate for StreamsKept {
                     }
                 };
                 for repo in &row.repos {
-                    findings.add(&DOCUMENT_LOST, Some(repo), repo.clone(), message.clone());
+                    findings.add_quoted(&DOCUMENT_LOST, repo, &message);
                 }
             }
         })
@@ -201,7 +201,7 @@ impl Gate for CompsKept {
                     (State::Changed | State::Added, _) => continue,
                 };
                 for repo in &row.repos {
-                    findings.add(rule, Some(repo), repo.clone(), message.clone());
+                    findings.add_quoted(rule, repo, &message);
                 }
             }
         })

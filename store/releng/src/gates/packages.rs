@@ -82,7 +82,7 @@ impl Gate for NoDowngrade {
             let shown = |evr: &Option<String>| evr.clone().unwrap_or_default();
             let (old, new) = (shown(&row.old), shown(&row.new));
             let message = format!("{}.{} goes back from {old} to {new}", row.name, row.arch);
-            findings.add(&DOWNGRADED, Some(&row.repo), row.repo.clone(), message);
+            findings.add_quoted(&DOWNGRADED, &row.repo, &message);
         }
         add_faults(&packages.errors, &mut findings);
         Ok(Outcome::Judged(findings))
@@ -126,7 +126,7 @@ impl Gate for NoLoss {
                 false => (&LOST, "is in no version in this repo any more"),
             };
             let message = format!("{}.{} {where_to}", row.name, row.arch);
-            findings.add(rule, Some(&row.repo), row.repo.clone(), message);
+            findings.add_quoted(rule, &row.repo, &message);
         }
         add_faults(&packages.errors, &mut findings);
         Ok(Outcome::Judged(findings))
@@ -156,7 +156,7 @@ impl Gate for NoRebuild {
             let version = row.new.as_deref().unwrap_or_default();
             let message =
                 format!("{}-{version}.{} has other bytes than before", row.name, row.arch);
-            findings.add(&REBUILT, Some(&row.repo), row.repo.clone(), message);
+            findings.add_quoted(&REBUILT, &row.repo, &message);
         }
         add_faults(&packages.errors, &mut findings);
         Ok(Outcome::Judged(findings))

@@ -269,3 +269,42 @@ fn very_many_are_counted() {
     let report = run(&subject, &["closure".to_owned()]).unwrap().remove(0);
     assert_eq!((report.failures, report.findings.len(), report.omitted), (20_100, 100, 20_000));
 }
+
+#[test]
+fn what_metadata_says_is_quoted_safely() {
+    let world = World::new();
+    let files = tree(&[(OS, &[(ZSH, &["requires \u{202e}erehwon"])])]);
+    let found = judge(&world, None, &files);
+    assert!(found[0].message.contains("requires \\u{202e}erehwon,"), "{}", found[0].message);
+}
+
+#[test]
+fn an_audit_names_what_became_unresolved() {
+    use crate::audit::{Filter, Level, Options, compare};
+    let world = World::new();
+    let draft = Draft::new(&world.site.store);
+    let standing: Described = ("tcsh-6-1.el9.x86_64", &["requires nowhere"]);
+    let zsh: Described = (ZSH, &["requires bash", "recommends nowhere"]);
+    let app = "AppStream/x86_64/os";
+    let other = ("BaseOS/aarch64/os", &[(VIM, &["requires nowhere"] as &'static [_])][..]);
+    let old = world.tree(&draft, &tree(&[(OS, &[BASE]), (app, &[standing, zsh]), other]));
+    let new = world.tree(&draft, &tree(&[(OS, &[(VIM, &[])]), (app, &[standing, zsh]), other]));
+    let open = |file: &_, path: &RelPath| world.site.open_draft(&draft, file, path);
+    let audit = |old, new, names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let filter = Filter::new(&[], &[], &names).unwrap();
+        let options = Options { filter, ..Options::default() };
+        compare(&draft, &open, Some(old), Some(new), Level::Everything, &options).unwrap()
+    };
+    let found = audit(&old, &new, &[]);
+    let rows = found.dependencies.unwrap();
+    let rows: Vec<_> = rows.iter().map(|row| (&*row.package, &*row.requires)).collect();
+    assert_eq!(rows, [(ZSH, "bash")]);
+    let point =
+        found.attention.iter().find(|point| point.rule == crate::audit::Rule::DependencyUnresolved);
+    let subjects = [format!("{ZSH} requires bash: {app}")];
+    assert_eq!(point.unwrap().subjects, subjects);
+    // The way back mends it; a filter looks elsewhere.
+    assert_eq!(audit(&new, &old, &[]).dependencies, Some(vec![]));
+    assert_eq!(audit(&old, &new, &["bash"]).dependencies, Some(vec![]));
+}
