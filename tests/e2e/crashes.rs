@@ -388,12 +388,15 @@ pub(crate) fn no_leftovers(world: &World, label: &str) {
     });
     only(&store.join("packs"), &|name| !name.starts_with('.') && name.ends_with(".pack"));
     for mount in [world.staging(".cairn"), world.production(".cairn")] {
-        let known = ["lists", "mount.json", "objects", "tmp", "views"];
+        let known = ["links", "lists", "mount.json", "objects", "tmp", "views"];
         only(&mount, &|name| known.contains(&name));
         only(&mount.join("tmp"), &|_| false);
         for prefix in names(&mount.join("objects")) {
             let strange = |name: &str| name.starts_with('.') && !name.starts_with(".trash-");
             only(&mount.join("objects").join(prefix), &|name| !strange(name));
+        }
+        if mount.join("links").exists() {
+            only(&mount.join("links"), &|_| false);
         }
         if mount.join("lists").exists() {
             only(&mount.join("lists"), &|name| !name.starts_with("tmp-") && !name.starts_with('.'));

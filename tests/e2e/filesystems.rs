@@ -281,6 +281,7 @@ fn dress(written: &Written, content: &str) {
         fs::write(path, bytes).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
+    fs::create_dir_all(root.join("isos/x86_64")).unwrap();
     write(&root.join("isos/x86_64/CHECKSUM"), content.as_bytes(), 0o644);
     write(&root.join("isos/x86_64/boot.iso.CHECKSUM"), b"the same in both", 0o644);
     write(&os.join("empty"), b"", 0o644);
