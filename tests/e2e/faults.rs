@@ -391,6 +391,28 @@ fn a_pool_that_cannot_be_changed_is_named_and_nothing_happens() {
 }
 
 #[test]
+fn a_mount_that_has_what_is_needed_and_is_away_is_what_is_named() {
+    let world = world();
+    staged(&world);
+    let before = (world.json(["log"]), treecmp::digest(&world.production(LIVE)));
+    let (marker, aside) = (world.staging(".cairn/mount.json"), world.staging("aside"));
+    fs::rename(&marker, &aside).unwrap();
+    let staging = world.places().staging.display().to_string();
+    // A gate reads content first, and without gates the publication does.
+    let gates: Vec<&str> = ["repodata", "files-exist", "treeinfo"].into();
+    let skip = gates.iter().flat_map(|gate| ["--skip-gate", *gate]).chain(["-m", "a test"]);
+    for args in [PROMOTE.to_vec(), PROMOTE.into_iter().chain(skip).collect()] {
+        let run = world.cairn(&args).exits(1);
+        let is_named = run.err().lines().any(|line| line.contains(&staging));
+        assert!(is_named && !run.err().contains("not in the pool"), "{}", run.report());
+    }
+    assert_eq!((world.json(["log"]), treecmp::digest(&world.production(LIVE))), before);
+    fs::rename(&aside, &marker).unwrap();
+    world.cairn(PROMOTE).ok();
+    world.cairn(["fsck", "--full"]).ok();
+}
+
+#[test]
 fn a_flipped_byte_anywhere_in_log_packs_or_superblock_is_found() {
     let world = world();
     staged(&world);

@@ -75,7 +75,8 @@ impl Site {
         if file.object.is_empty_file() {
             return Ok(Content::from(Arc::default()));
         }
-        let mut last = None;
+        // A mount that is away is what to mend, rather than what it may have.
+        let (mut missing, mut away) = (None, None);
         let home = self.config.store.home.as_str();
         let others = self.store.mount_names().filter(|name| *name != home);
         for name in std::iter::once(home).chain(others) {
@@ -90,16 +91,16 @@ impl Site {
                     ));
                 }
                 Ok((false, mount)) => {
-                    last = Some(cairn_store::Error::MissingObject {
+                    missing = Some(cairn_store::Error::MissingObject {
                         id: file.object,
                         pool: mount.spec.pool.clone(),
                         path: path.clone(),
                     });
                 }
-                Err(error) => last = Some(error),
+                Err(error) => away = away.or(Some(error)),
             }
         }
-        Err(last.map_or_else(
+        Err(away.or(missing).map_or_else(
             || Error::Setting { key: "mounts".into(), reason: "there is none".into() },
             Error::Store,
         ))

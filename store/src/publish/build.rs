@@ -57,9 +57,28 @@ impl Build<'_> {
 
     /// Brings the objects that a tree needs and its mount's pool lacks from the other pools.
     fn import(&self, apply: &Apply<'_>, holds: Option<&DirEntry>, target: &DirEntry) -> Result<()> {
-        // A mount that is away cannot help; the object that only it has is named below.
         let names = self.store.mount_names().filter(|name| *name != self.mount.spec.name);
-        let others = names.filter_map(|name| self.store.mount(name).ok()).collect();
+        let (mut others, mut away) = (Vec::new(), None);
+        for name in names {
+            match self.store.mount(name) {
+                Ok(mount) => others.push(mount),
+                Err(error) => away = away.or(Some(error)),
+            }
+        }
+        match (self.import_from(others, apply, holds, target), away) {
+            // What no other mount has may be on the one that is away: that one is what to mend.
+            (Err(Error::MissingObject { .. }), Some(away)) => Err(away),
+            (result, _) => result,
+        }
+    }
+
+    fn import_from(
+        &self,
+        others: Vec<Mount>,
+        apply: &Apply<'_>,
+        holds: Option<&DirEntry>,
+        target: &DirEntry,
+    ) -> Result<()> {
         let pool = self.mount.pool();
         let mut import = Import { pool, others, observer: apply.observer, batch: None };
         let work = &self.plan.work;
