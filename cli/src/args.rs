@@ -135,7 +135,7 @@ pub enum Command {
     /// Make the torrents of a release's installation images.
     Torrents(TorrentsArgs),
     /// Show every view: ref, snapshot, what is live, what is pending.
-    Status,
+    Status(StatusArgs),
     /// Show the operations, newest first.
     Log(LogArgs),
     /// Show a snapshot or an operation.
@@ -965,6 +965,17 @@ pub struct ToolkitArgs {
     pub install: Option<PathBuf>,
     #[command(flatten)]
     pub reason: Reason,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn status
+  cairn status --metrics /var/lib/node_exporter/textfile/cairn.prom      from a timer")]
+pub struct StatusArgs {
+    /// Also write FILE for Prometheus' textfile collector, in one step.
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

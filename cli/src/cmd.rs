@@ -11,7 +11,9 @@ mod forecast;
 mod fsck;
 mod gc;
 mod history;
+mod hooks;
 mod init;
+mod metrics;
 mod mirror;
 mod release;
 mod repodata;
@@ -98,7 +100,7 @@ pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
         Command::Publish(args) => release::publish(&context, args),
         Command::Lists(args) => release::lists(&context, args),
         Command::Torrents(args) => torrents::run(&context, args),
-        Command::Status => status::run(&context),
+        Command::Status(args) => status::run(&context, args),
         Command::Log(args) => history::log(&context, args),
         Command::Show(args) => history::show(&context, args),
         Command::Blame(args) => search::blame(&context, args),

@@ -5,13 +5,15 @@
 //! still told what is wrong with it. Findings are data: a kebab-case code that never changes, a
 //! severity, a subject and a sentence.
 //!
-//! A check changes nothing but its own state, by which an interrupted full check is gone on with.
+//! A check changes nothing but its own state, by which an interrupted full check is gone on with;
+//! its caller may [`remember`] when it ended and how.
 //! A [repair](repair()) is a plan made of what a check found. It verifies before it replaces, keeps
 //! what it replaces in a quarantine, and is followed by another check.
 
 mod check;
 mod finding;
 mod index;
+mod last;
 mod limit;
 mod live;
 mod log;
@@ -28,6 +30,7 @@ use cairn_store::progress::Observer;
 use cairn_store::publish::ViewSpec;
 
 pub use finding::{Code, Finding, Report, Severity};
+pub use last::{Last, LastChecks, last_checks, remember};
 pub use repair::{Mode, Outcome, Repair, Repaired, repair};
 
 /// How much is checked.

@@ -150,6 +150,8 @@ pub struct Live {
     pub unfinished_trees: usize,
     /// Since when the oldest leftover may go, if there are leftovers.
     pub leftovers_until: Option<jiff::Timestamp>,
+    /// Since when it is live; nothing when nothing is published.
+    pub published: Option<jiff::Timestamp>,
     /// That snapshot's root directory, with its mode and time.
     #[serde(skip)]
     pub root: Option<Root>,
@@ -195,6 +197,7 @@ impl Store {
             unfinished_trees: state.records.trees.iter().filter(|t| t.building).count(),
             leftovers_until: record
                 .and_then(|record| record.content.leftovers.iter().map(|left| left.until).min()),
+            published: record.and_then(|record| record.published),
             root: record.map(|record| record.content.root),
         })
     }

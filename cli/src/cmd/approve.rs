@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use cairn_releng::verbs::{self, Approval, ApproveReport};
 use cairn_store::path::Escaped;
 
+use super::hooks::{self, Happened};
 use super::report::short;
 use super::{Context, Exit};
 use crate::args::{ApproveArgs, Reason};
@@ -13,8 +14,13 @@ use crate::output::Output;
 /// Records a person's word on a snapshot.
 pub fn run(context: &Context<'_>, args: &ApproveArgs) -> Exit {
     let site = context.site(Some(&Reason { reason: args.reason.clone() }))?;
-    let report = verbs::approve(&site, &args.rev, args.withdraw, context.mode())?;
+    let mut report = verbs::approve(&site, &args.rev, args.withdraw, context.mode())?;
     context.output.notes(&report.notes);
+    if report.operation.is_some() {
+        let (operation, number) = (report.operation, report.number);
+        let happened = Happened { verb: "approve", operation, number, refs: Vec::new() };
+        report.notes.extend(hooks::tell(context, site, happened, &report)?);
+    }
     match context.output.json {
         true => context.output.document("approve", &report)?,
         false => context.output.text(&text(context.output, &report))?,

@@ -162,7 +162,7 @@ fn export(context: &Context<'_>, args: &AuditExportArgs) -> Exit {
     let keys = used.map(Signer::verifier);
     let evidence = evidence::check(&bytes, keys, None, &context.progress)?;
     if !dry_run {
-        write_whole("audit export", &args.file, &bytes)?;
+        write_whole("audit export", &args.file, &bytes, None)?;
     }
     context.progress.finish();
     if !args.unsigned && signer.is_none() {

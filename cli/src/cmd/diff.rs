@@ -120,7 +120,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
     };
     match (&args.file, format) {
         (Some(file), _) => {
-            write_whole("-o", file, report.as_bytes())?;
+            write_whole("-o", file, report.as_bytes(), None)?;
             let bytes = size(report.len() as u64);
             output.notes(&[format!("Wrote {bytes} to {}", display(file))]);
         }
@@ -251,8 +251,13 @@ fn name(by: By) -> &'static str {
 }
 
 /// Writes a file whole: who reads it finds the old report or the new one. `what` names the flag or
-/// command that it belongs to.
-pub fn write_whole(what: &str, file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+/// command that it belongs to. Without a mode the file keeps that which it has.
+pub fn write_whole(
+    what: &str,
+    file: &Path,
+    bytes: &[u8],
+    mode: Option<u32>,
+) -> Result<(), Failure> {
     use std::os::unix::ffi::OsStrExt;
     let Some(name) = file.file_name() else {
         let message = format!("{what} {}: this names a directory", display(file));
@@ -266,6 +271,6 @@ pub fn write_whole(what: &str, file: &Path, bytes: &[u8]) -> Result<(), Failure>
         let message = format!("{what} {}: it is there and is no regular file", display(file));
         return Err(Failure::usage(message, "name another file"));
     }
-    let mode = stat.map_or(MODE, |stat| stat.mode);
+    let mode = mode.or(stat.map(|stat| stat.mode)).unwrap_or(MODE);
     Ok(dir.replace(name.as_bytes(), bytes, mode)?)
 }

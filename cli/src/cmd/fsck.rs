@@ -35,6 +35,9 @@ pub fn run(context: &Context<'_>, args: &FsckArgs) -> Exit {
     if !args.repair {
         let report = cairn_fsck::check(&subject, &options, &context.progress)?;
         context.progress.finish();
+        if !context.global.dry_run {
+            remember(output, store, options.level, &report);
+        }
         if output.json {
             output.document("fsck", &report)?;
         } else {
@@ -47,6 +50,9 @@ pub fn run(context: &Context<'_>, args: &FsckArgs) -> Exit {
     let done = cairn_fsck::repair(&subject, &options, &session, mode, &context.progress)?;
     context.progress.finish();
     let now = done.after.as_ref().unwrap_or(&done.before);
+    if mode == Mode::Apply {
+        remember(output, store, options.level, now);
+    }
     if output.json {
         output.document("fsck", &done)?;
         return Ok(exit_code(now));
@@ -67,6 +73,14 @@ pub fn run(context: &Context<'_>, args: &FsckArgs) -> Exit {
     }
     output.text(&text)?;
     Ok(exit_code(now))
+}
+
+/// Records when the store was checked, for those who watch it.
+fn remember(output: &Output, store: &Path, level: Level, report: &Report) {
+    // Who may not write in the store may check it all the same.
+    if let Err(error) = cairn_fsck::remember(store, level, report) {
+        output.notes(&[format!("It is not recorded that the store was checked: {error}.")]);
+    }
 }
 
 fn exit_code(report: &Report) -> u8 {

@@ -9,6 +9,7 @@ use cairn_store::gc::{Amount, Space};
 use cairn_store::path::Escaped;
 use serde::Serialize;
 
+use super::hooks::{self, Happened};
 use super::report::short;
 use super::{Context, Exit};
 use crate::args::{DuArgs, GcArgs, HoldArgs, HoldCommand, Reason};
@@ -28,10 +29,15 @@ pub fn gc(context: &Context<'_>, args: &GcArgs) -> Exit {
         mode: context.mode(),
     };
     let site = context.site(Some(&args.reason))?;
-    let report = verbs::gc(&site, &options, &context.progress)?;
+    let mut report = verbs::gc(&site, &options, &context.progress)?;
     context.progress.finish();
     let code = if report.report.is_partial() { 5 } else { 0 };
     context.output.notes(&report.report.notes);
+    if let (Some(_), false) = (report.report.operation, report.dry_run) {
+        let (operation, number) = (report.report.operation, report.report.number);
+        let happened = Happened { verb: "gc", operation, number, refs: Vec::new() };
+        report.report.notes.extend(hooks::tell(context, site, happened, &report)?);
+    }
     match context.output.json {
         true => context.output.document("gc", &report)?,
         false => context.output.text(&gc_text(context.output, &report))?,
@@ -140,18 +146,28 @@ struct Holds {
 
 /// `cairn hold`.
 pub fn hold(context: &Context<'_>, args: &HoldArgs) -> Exit {
-    let report = match (&args.command, &args.rev) {
+    let (site, mut report) = match (&args.command, &args.rev) {
         (Some(HoldCommand::List), _) => return list(context),
         (Some(HoldCommand::Release { names, reason }), _) => {
-            verbs::release(&context.site(Some(reason))?, names, context.mode())?
+            let site = context.site(Some(reason))?;
+            let report = verbs::release(&site, names, context.mode())?;
+            (site, report)
         }
         (None, rev) => {
             let site = context.site(Some(&Reason { reason: args.reason.clone() }))?;
             let rev = rev.as_deref().unwrap_or_default();
-            verbs::hold(&site, rev, args.name.as_deref(), context.mode())?
+            let report = verbs::hold(&site, rev, args.name.as_deref(), context.mode())?;
+            (site, report)
         }
     };
     context.output.notes(&report.notes);
+    if report.operation.is_some() {
+        let (operation, number) = (report.operation, report.number);
+        let refs = [&report.held, &report.released].into_iter().flatten();
+        let refs = refs.map(|row| format!("hold/{}", row.name)).collect();
+        let happened = Happened { verb: "hold", operation, number, refs };
+        report.notes.extend(hooks::tell(context, site, happened, &report)?);
+    }
     match context.output.json {
         true => context.output.document("hold", &report)?,
         false => context.output.text(&hold_text(context.output, &report))?,

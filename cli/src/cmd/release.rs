@@ -32,7 +32,7 @@ pub fn ingest(context: &Context<'_>, args: &IngestArgs) -> Exit {
         mode: context.mode(),
     };
     let site = context.site(Some(&args.reason))?;
-    render(context, &verbs::ingest(&site, &args.dir, &options, &context.progress)?)
+    render(context, verbs::ingest(&site, &args.dir, &options, &context.progress)?, site)
 }
 
 /// `cairn adopt`.
@@ -41,7 +41,7 @@ pub fn adopt(context: &Context<'_>, args: &AdoptArgs) -> Exit {
     let options = AdoptOptions { gap, mode: context.mode() };
     let site = context.site(Some(&args.reason))?;
     let path = args.path.as_deref();
-    render(context, &verbs::adopt(&site, &args.name, path, &options, &context.progress)?)
+    render(context, verbs::adopt(&site, &args.name, path, &options, &context.progress)?, site)
 }
 
 /// `cairn stage`.
@@ -57,27 +57,27 @@ pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
         Some(sig) => verbs::stage_sig(&site, release, sig, composes, &options, progress)?,
         None => verbs::stage(&site, release, composes, &options, progress)?,
     };
-    render(context, &report)
+    render(context, report, site)
 }
 
 /// `cairn minor`.
 pub fn minor(context: &Context<'_>, args: &MinorArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
-    render(context, &verbs::minor(&site, &args.release, context.mode(), &context.progress)?)
+    render(context, verbs::minor(&site, &args.release, context.mode(), &context.progress)?, site)
 }
 
 /// `cairn sign`.
 pub fn sign(context: &Context<'_>, args: &SignArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
     let (sig, mode) = (args.sig.as_deref(), context.mode());
-    render(context, &verbs::sign(&site, &args.release, sig, mode, &context.progress)?)
+    render(context, verbs::sign(&site, &args.release, sig, mode, &context.progress)?, site)
 }
 
 /// `cairn errata apply`.
 pub fn errata(context: &Context<'_>, args: &ErrataArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
     let (mode, progress) = (context.mode(), &context.progress);
-    render(context, &verbs::errata(&site, &args.release, &args.from, mode, progress)?)
+    render(context, verbs::errata(&site, &args.release, &args.from, mode, progress)?, site)
 }
 
 /// `cairn promote`.
@@ -91,7 +91,7 @@ pub fn promote(context: &Context<'_>, args: &PromoteArgs) -> Exit {
         mode: context.mode(),
     };
     let site = context.site(Some(&args.reason))?;
-    render(context, &verbs::promote(&site, &args.releases, &options, &context.progress)?)
+    render(context, verbs::promote(&site, &args.releases, &options, &context.progress)?, site)
 }
 
 /// Reads `--allow-deletes`.
@@ -116,13 +116,13 @@ pub fn vault(context: &Context<'_>, args: &VaultArgs) -> Exit {
         mode: context.mode(),
     };
     let site = context.site(Some(&args.reason))?;
-    render(context, &verbs::vault(&site, &args.release, &options, &context.progress)?)
+    render(context, verbs::vault(&site, &args.release, &options, &context.progress)?, site)
 }
 
 /// `cairn open`.
 pub fn open(context: &Context<'_>, args: &OpenArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
-    render(context, &verbs::open(&site, &args.names, context.mode(), &context.progress)?)
+    render(context, verbs::open(&site, &args.names, context.mode(), &context.progress)?, site)
 }
 
 /// `cairn rollback`.
@@ -130,18 +130,18 @@ pub fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
     let to = args.to.as_deref();
     let report = verbs::rollback(&site, &args.name, to, context.mode(), &context.progress)?;
-    render(context, &report)
+    render(context, report, site)
 }
 
 /// `cairn publish`.
 pub fn publish(context: &Context<'_>, args: &PublishArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
     let report = verbs::publish(&site, &args.names, context.mode(), &context.progress)?;
-    render(context, &report)
+    render(context, report, site)
 }
 
 /// `cairn lists`.
 pub fn lists(context: &Context<'_>, args: &ListsArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
-    render(context, &verbs::lists(&site, &args.roots, context.mode(), &context.progress)?)
+    render(context, verbs::lists(&site, &args.roots, context.mode(), &context.progress)?, site)
 }

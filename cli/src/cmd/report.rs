@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use cairn_releng::Site;
 use cairn_releng::gates::{RefGates, Severity, Verdict};
 use cairn_releng::links::LinkReport;
 use cairn_releng::media::MediaReport;
@@ -14,6 +15,7 @@ use cairn_store::publish::Source;
 
 use super::diff::package_lines;
 use super::forecast::forecast_text;
+use super::hooks::{self, Happened};
 use super::{Context, Exit};
 use crate::output::{Output, Table, count, size};
 
@@ -28,9 +30,19 @@ const ADVISORIES: usize = 5;
 /// How many hex digits of an id people see.
 const SHORT: usize = 12;
 
-/// Prints a report and returns the command's exit code.
-pub fn render(context: &Context<'_>, report: &Report) -> Exit {
+/// Tells hooks of a report, prints it and returns the command's exit code.
+pub fn render(context: &Context<'_>, mut report: Report, site: Site) -> Exit {
     context.progress.finish();
+    if !context.output.json {
+        context.output.notes(&report.notes);
+    }
+    if !report.is_noop() && !report.dry_run {
+        let refs = report.refs.iter().map(|one| one.name.clone()).collect();
+        let (operation, number) = (report.operation, report.number);
+        let happened = Happened { verb: report.verb, operation, number, refs };
+        report.notes.extend(hooks::tell(context, site, happened, &report)?);
+    }
+    let report = &report;
     let code = match (report.refusals.is_empty(), report.is_partial()) {
         (false, _) => 4,
         (true, true) => 5,
@@ -40,7 +52,6 @@ pub fn render(context: &Context<'_>, report: &Report) -> Exit {
         context.output.document(report.verb, report)?;
         return Ok(code);
     }
-    context.output.notes(&report.notes);
     context.output.text(&text(context.output, report))?;
     Ok(code)
 }

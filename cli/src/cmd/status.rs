@@ -1,5 +1,6 @@
 //! `cairn status`.
 
+use cairn_fsck::{Last, LastChecks};
 use cairn_releng::Site;
 use cairn_releng::links::LinkState;
 use cairn_releng::verbs::{self, is_under_embargo};
@@ -8,60 +9,63 @@ use cairn_store::refs::RefName;
 use serde::Serialize;
 
 use super::report::short;
-use super::{Context, Exit};
+use super::{Context, Exit, metrics};
+use crate::args::StatusArgs;
 use crate::failure::Failure;
 use crate::output::{Table, count, size};
 
 #[derive(Serialize)]
-struct Document {
+pub struct Document {
     store: String,
-    operations: u64,
-    refs: Vec<Row>,
-    mounts: Vec<MountRow>,
+    pub operations: u64,
+    /// The last check of each level, as far as it is recorded.
+    pub fsck: LastChecks,
+    pub refs: Vec<Row>,
+    pub mounts: Vec<MountRow>,
 }
 
 #[derive(Serialize)]
-struct Row {
-    name: String,
+pub struct Row {
+    pub name: String,
     snapshot: String,
     operation: u64,
-    time: jiff::Timestamp,
-    files: u64,
-    bytes: u64,
-    embargoed: bool,
-    view: Option<ViewRow>,
+    pub time: jiff::Timestamp,
+    pub files: u64,
+    pub bytes: u64,
+    pub embargoed: bool,
+    pub view: Option<ViewRow>,
     /// Of what is staged, where people must approve.
     #[serde(skip_serializing_if = "Option::is_none")]
     approvals: Option<ApprovalsRow>,
 }
 
 #[derive(Serialize)]
-struct ApprovalsRow {
+pub struct ApprovalsRow {
     required: u32,
     people: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct ViewRow {
-    mount: String,
-    path: cairn_store::path::RelPath,
-    state: &'static str,
-    live: Option<Live>,
+pub struct ViewRow {
+    pub mount: String,
+    pub path: cairn_store::path::RelPath,
+    pub state: &'static str,
+    pub live: Option<Live>,
     problem: Option<String>,
 }
 
 #[derive(Serialize)]
-struct MountRow {
-    name: String,
-    path: String,
+pub struct MountRow {
+    pub name: String,
+    pub path: String,
     swap: Option<String>,
     link: Option<&'static str>,
-    free_bytes: Option<u64>,
-    problem: Option<String>,
+    pub free_bytes: Option<u64>,
+    pub problem: Option<String>,
 }
 
 /// Shows every ref and what is live of it.
-pub fn run(context: &Context<'_>) -> Exit {
+pub fn run(context: &Context<'_>, args: &StatusArgs) -> Exit {
     let site = context.site(None)?;
     let mut refs = Vec::new();
     let (required, _) = verbs::required_approvals(&site);
@@ -118,8 +122,27 @@ pub fn run(context: &Context<'_>) -> Exit {
         });
     }
     let operations = site.store.head()?.map_or(0, |head| head.number);
-    let document = Document { store: site.config.store.path.clone(), operations, refs, mounts };
-    context.output.notes(site.store.notes());
+    let mut notes = site.store.notes().to_vec();
+    let fsck = cairn_fsck::last_checks(site.store.path()).unwrap_or_else(|error| {
+        notes.push(format!("It is not known when the store was checked: {error}."));
+        LastChecks::default()
+    });
+    let document =
+        Document { store: site.config.store.path.clone(), operations, fsck, refs, mounts };
+    match &args.metrics {
+        Some(file) if context.global.dry_run => {
+            notes.push(format!("Would write {}.", cairn_store::path::display(file)));
+        }
+        Some(file) => {
+            let last = match operations {
+                0 => None,
+                number => Some(site.store.operation(number)?.time),
+            };
+            metrics::write(file, &document, last)?;
+        }
+        None => {}
+    }
+    context.output.notes(&notes);
     if context.output.json {
         return Ok(context.output.document("status", &document).map(|()| 0)?);
     }
@@ -184,6 +207,16 @@ fn text(context: &Context<'_>, document: &Document) -> String {
             false => output.warn(&stand),
         };
         text += &format!("  {}  {stand}\n", row.name);
+    }
+    for (level, last) in [("quick", document.fsck.quick), ("full", document.fsck.full)] {
+        let Some(Last { time, notices, warnings, damage }) = last else { continue };
+        let found = count(notices + warnings + damage, "finding");
+        let found = match (warnings, damage) {
+            (_, 1..) => output.bad(&found),
+            (1.., 0) => output.warn(&found),
+            (0, 0) => found,
+        };
+        text += &format!("Last {level} fsck {time:.0}: {found}.\n");
     }
     let mut table = Table::default();
     table.row(["mount", "path", "swap", "link", "free"].map(|head| output.strong(head)));

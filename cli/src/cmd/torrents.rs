@@ -18,7 +18,7 @@ pub fn run(context: &Context<'_>, args: &TorrentsArgs) -> Exit {
         mode: context.mode(),
     };
     let site = context.site(Some(&args.reason))?;
-    render(context, &verbs::torrents(&site, &args.release, &options, &context.progress)?)
+    render(context, verbs::torrents(&site, &args.release, &options, &context.progress)?, site)
 }
 
 /// Says what became of each torrent.

@@ -3,6 +3,7 @@
 //! What a release, a compose or a mirror list *means* lives here; how bytes are kept and
 //! published lives in `cairn-store`, how RPM metadata reads in `cairn-repodata`.
 
+mod ask;
 pub mod audit;
 mod closure;
 pub mod compose;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod evidence;
 pub mod gates;
 pub mod history;
+pub mod hooks;
 pub mod import;
 pub mod links;
 pub mod lists;

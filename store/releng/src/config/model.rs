@@ -281,12 +281,12 @@ pub struct GateSettings {
     pub closure_allow: Vec<String>,
 }
 
-/// `[hook.NAME]`: a command that runs at certain moments.
+/// `[hook.NAME]`: a command that hears of what was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// The moments.
+    /// The verbs.
     pub on: Vec<HookEvent>,
-    /// Program and arguments, from event, ref, operation, mount, path.
+    /// Program and arguments, from verb, operation, number, refs.
     pub command: Vec<Template>,
     /// When it is killed; default 60 s.
     pub timeout: Duration,

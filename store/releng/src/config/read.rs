@@ -445,7 +445,7 @@ quoted_fields! {
     Checksum => Checksum::Sha256,
     Compression => Compression::None,
     TorrentFormat => TorrentFormat::V1,
-    HookEvent => HookEvent::AfterPublish,
+    HookEvent => HookEvent::Publish,
 }
 
 /// Renders a key, quoted where TOML asks for it.

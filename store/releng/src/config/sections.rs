@@ -52,7 +52,7 @@ const IN_SIGN: &[&str] = &["file", "major", "version", "channel"];
 const IN_KEY: &[&str] = &["major", "version", "channel"];
 const IN_TORRENT: &[&str] = &["major", "version", "version_us", "arch", "variant"];
 const IN_GATE: &[&str] = &["ref", "release", "major", "version", "path"];
-const IN_HOOK: &[&str] = &["event", "ref", "operation", "mount", "path"];
+const IN_HOOK: &[&str] = &["verb", "operation", "number", "refs"];
 
 /// Everything that the sections say.
 pub(super) struct Sections {

@@ -152,14 +152,14 @@ fn gates_and_hooks_of_ones_own_are_read() {
     let text = format!(
         "{LEAST}[gate.repoclosure]\ncommand = [\"closure\", \"{{path}}\"]\n\
          [gate.staging]\nrequire = [\"repoclosure\"]\n\
-         [hook.tell]\non = \"after-promote\"\ncommand = [\"/bin/tell\", \"-v\", \"-v\"]\ntimeout = \"5s\"\n"
+         [hook.tell]\non = \"promote\"\ncommand = [\"/bin/tell\", \"-v\", \"-v\"]\ntimeout = \"5s\"\n"
     );
     let config = parse(&text);
     let Gate::Command { command, timeout } = &config.gates["repoclosure"] else { panic!() };
     assert_eq!((command[1].as_str(), *timeout), ("{path}", Duration::from_secs(600)));
     assert_eq!(config.gates.len(), 3);
     let hook = &config.hooks["tell"];
-    assert_eq!((hook.on.as_slice(), hook.command.len()), ([HookEvent::AfterPromote].as_slice(), 3));
+    assert_eq!((hook.on.as_slice(), hook.command.len()), ([HookEvent::Promote].as_slice(), 3));
 }
 
 #[test]
@@ -408,8 +408,8 @@ const ADDED: &[(&str, &str)] = &[
         "7:7: gate \"treeinfo\" is built in; give the command a name of its own",
     ),
     (
-        "[hook.x]\non = \"after-promot\"\ncommand = [\"x\"]",
-        "8:6: on: unknown value \"after-promot\"; did you mean \"after-promote\"?",
+        "[hook.x]\non = \"promot\"\ncommand = [\"x\"]",
+        "8:6: on: unknown value \"promot\"; did you mean \"promote\"?",
     ),
     ("[hook.x]\non = []\ncommand = [\"x\"]", "8:6: on: needs at least one item"),
     (
@@ -600,10 +600,10 @@ fn columns_count_characters() {
         Some("8:9:")
     );
     let text =
-        format!("{LEAST}[hook.x]\non = [\"after-lists\", \"é\"]\ncommand = [\"é\", \"é{{x}}\"]");
+        format!("{LEAST}[hook.x]\non = [\"rollback\", \"é\"]\ncommand = [\"é\", \"é{{x}}\"]");
     let errors = Config::check(&text, Path::new("c")).unwrap_err();
     let places: Vec<_> = errors.iter().map(|error| (error.line, error.column)).collect();
-    assert_eq!(places, [(8, 22), (9, 19)]);
+    assert_eq!(places, [(8, 19), (9, 19)]);
 }
 
 #[test]

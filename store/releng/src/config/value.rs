@@ -423,26 +423,36 @@ words! {
 }
 
 words! {
-    /// Moment at which a hook runs.
+    /// What a hook hears of: a verb that has done something.
     HookEvent {
         /// A compose was ingested.
-        AfterIngest = "after-ingest",
+        Ingest = "ingest",
+        /// A tree that was live already was taken over.
+        Adopt = "adopt",
         /// A staging ref moved.
-        AfterStage = "after-stage",
-        /// A promotion is planned and its gates passed; a failing hook stops it.
-        BeforePromote = "before-promote",
-        /// A promotion is live and the lists are written.
-        AfterPromote = "after-promote",
-        /// A view is about to be swapped; a failing hook stops it.
-        BeforePublish = "before-publish",
-        /// A view was swapped.
-        AfterPublish = "after-publish",
-        /// A ref returned to an earlier snapshot.
-        AfterRollback = "after-rollback",
+        Stage = "stage",
+        /// A minor release was staged.
+        Minor = "minor",
+        /// Advisories were added to what is staged.
+        Errata = "errata",
+        /// What is staged was signed.
+        Sign = "sign",
+        /// Somebody approved a snapshot, or took that back.
+        Approve = "approve",
+        /// What was staged is production.
+        Promote = "promote",
+        /// An embargo ended.
+        Open = "open",
         /// A release was copied to the vault.
-        AfterVault = "after-vault",
-        /// The mirror lists changed.
-        AfterLists = "after-lists",
+        Vault = "vault",
+        /// A ref returned to an earlier snapshot.
+        Rollback = "rollback",
+        /// A view was swapped without an operation of its own.
+        Publish = "publish",
+        /// A snapshot is held, or is not any more.
+        Hold = "hold",
+        /// Garbage was collected.
+        Gc = "gc",
     }
 }
 

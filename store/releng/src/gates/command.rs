@@ -1,31 +1,21 @@
 //! Gates that are commands: `[gate.NAME] command`.
 //!
 //! A command gets the path of a tree, in its arguments and in a JSON document on stdin, and answers
-//! by its exit code. It runs as `program` runs programs: without a shell, in a private directory, in
-//! a process group that is killed when it is over or takes too long. What it says is quoted, bounded
-//! and escaped.
+//! by its exit code, as `ask` asks it.
 
 use std::time::Duration;
 
 use cairn_store::id::ObjectId;
-use cairn_store::path::{Escaped, RelPath};
+use cairn_store::path::RelPath;
 use serde_json::json;
 
 use super::exhibit::Exhibit;
 use super::results::{Recorded, Results};
 use super::{Findings, GateReport, Rule, Subject, Verdict};
-use crate::config::{Template, format_duration};
-use crate::error::{Error, Result};
-use crate::program::{Failure, Program};
+use crate::ask::{Answer, Ask};
+use crate::config::Template;
+use crate::error::Result;
 use crate::report::Mode;
-use crate::signing::Scratch;
-
-/// How much of a command's stdout is kept; its end is quoted.
-const MAX_OUTPUT: usize = 64 << 10;
-/// How many lines of it a message quotes.
-const QUOTED_LINES: usize = 8;
-/// How long a quoted line may be.
-const LINE: usize = 400;
 
 const LOOK: &str = "see what it says, and run cairn check again when it is mended";
 
@@ -112,61 +102,20 @@ impl CommandGate<'_> {
         command: &[String],
         document: &serde_json::Value,
     ) -> Result<Findings> {
-        let (scratch, input) = (Scratch::new()?, document.to_string());
-        let program = command.first().map_or("", String::as_str);
-        let program = Escaped(program.as_bytes()).to_string();
-        let run = Program {
-            command,
-            dir: scratch.path(),
-            name: self.name,
-            input: input.as_bytes(),
-            timeout: self.timeout,
-            most: MAX_OUTPUT,
-        };
+        let input = document.to_string();
+        let (name, timeout) = (self.name, self.timeout);
+        let answer =
+            Ask { name, command, timeout, input: input.as_bytes() }.run(subject.observer)?;
         let mut findings = Findings::of(super::for_ever(self.name));
-        let mut add = |rule, message: String| findings.add(rule, None, RelPath::ROOT, message);
-        match run.run(subject.observer) {
-            Ok(ended) => {
-                if let Some(how) = ended.failure() {
-                    let said = ended.said.quoted().map(|said| format!("; it said: {said}"));
-                    let wrote = wrote(&ended.stdout, ended.cut);
-                    let wrote = wrote.map(|wrote| format!("; it wrote: {wrote}"));
-                    let (said, wrote) = (said.unwrap_or_default(), wrote.unwrap_or_default());
-                    add(&FAILED, format!("{program} {how}{wrote}{said}"));
-                }
-            }
-            Err(Failure::Start(source)) => {
-                add(&NOT_STARTED, format!("{program} cannot be started: {source}"));
-            }
-            Err(Failure::TimedOut(said)) => {
-                let after = format_duration(self.timeout);
-                let said = said.quoted().map(|said| format!("; it said: {said}"));
-                let said = said.unwrap_or_default();
-                add(
-                    &TIMED_OUT,
-                    format!("{program} had not ended after {after}, and was killed{said}"),
-                );
-            }
-            Err(Failure::Interrupted) => {
-                return Err(Error::Store(cairn_store::Error::Interrupted));
-            }
-        }
+        let (rule, message) = match answer {
+            Answer::Success(_) => return Ok(findings),
+            Answer::Failed(message) => (&FAILED, message),
+            Answer::TimedOut(message) => (&TIMED_OUT, message),
+            Answer::NotStarted(message) => (&NOT_STARTED, message),
+        };
+        findings.add(rule, None, RelPath::ROOT, message);
         Ok(findings)
     }
-}
-
-/// Returns the last lines of what a command wrote, as one line that is safe for a terminal.
-fn wrote(stdout: &[u8], cut: bool) -> Option<String> {
-    let lines = stdout.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
-    let skipped = lines.len().saturating_sub(QUOTED_LINES);
-    let start = if skipped > 0 { "… " } else { "" };
-    let end = if cut { " …" } else { "" };
-    let shown: Vec<String> = lines[skipped..]
-        .iter()
-        .map(|line| Escaped(&line[..line.len().min(LINE)]).to_string())
-        .collect();
-    (!shown.is_empty()).then(|| format!("{start}{}{end}", shown.join(" / ")))
 }
 
 /// Names what an answer depends on.

@@ -72,7 +72,6 @@ pub struct ApproveReport {
     /// All approvals of the snapshot afterwards, in the order in which they came.
     pub approvals: Vec<Approval>,
     /// What else the operator should know, as sentences.
-    #[serde(skip)]
     pub notes: Vec<String>,
 }
 

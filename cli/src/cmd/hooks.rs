@@ -1,0 +1,58 @@
+//! Tells the configuration's hooks of what a command has done.
+
+use cairn_releng::Site;
+use cairn_releng::config::HookEvent;
+use cairn_releng::hooks::{self, Event, HookNote};
+use cairn_store::id::OperationId;
+use serde::Serialize;
+
+use super::Context;
+use crate::output;
+
+/// What a command has done.
+pub struct Happened {
+    /// The verb.
+    pub verb: &'static str,
+    /// The operation, if one was logged.
+    pub operation: Option<OperationId>,
+    /// Its number.
+    pub number: Option<u64>,
+    /// The refs that it is about.
+    pub refs: Vec<String>,
+}
+
+/// Runs the hooks that want to hear of it, with the document that `--json` prints; says on stderr
+/// what there is to say of them, and returns it for the document.
+///
+/// The site is taken because nothing of it may stay open: a hook may run cairn itself.
+pub fn tell(
+    context: &Context<'_>,
+    site: Site,
+    happened: Happened,
+    report: &impl Serialize,
+) -> std::io::Result<Vec<String>> {
+    let Site { config, store, .. } = site;
+    drop(store);
+    // A verb that is no event is one that no hook can name.
+    let Some(verb) = HookEvent::ALL.iter().copied().find(|one| one.as_str() == happened.verb)
+    else {
+        return Ok(Vec::new());
+    };
+    if !config.hooks.values().any(|hook| hook.on.contains(&verb)) {
+        return Ok(Vec::new());
+    }
+    let document = output::document(happened.verb, report)?;
+    let document = serde_json::from_str(&document)?;
+    let Happened { operation, number, refs, .. } = happened;
+    let event = Event { verb, operation, number, refs };
+    let notes = hooks::run(&config, &event, &document, &context.progress);
+    context.progress.finish();
+    let told = |note: HookNote| {
+        // A failure is not only for those who read the document, or nothing at all.
+        if note.failed || !(context.output.json || context.output.quiet) {
+            let _ = output::stderr(&format!("{}\n", note.text));
+        }
+        note.text
+    };
+    Ok(notes.into_iter().map(told).collect())
+}
