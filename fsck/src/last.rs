@@ -64,7 +64,7 @@ pub fn remember(store: &Path, level: Level, report: &Report) -> Result<()> {
     let file = File { version: 1, checks };
     let mut text = serde_json::to_vec_pretty(&file).expect("a record is plain data");
     text.push(b'\n');
-    Dir::open(store)?.replace(FILE, &text, 0o640)
+    Dir::open(store)?.replace(FILE, &text, 0o644)
 }
 
 /// Returns when the store was last checked, as far as that is recorded.
