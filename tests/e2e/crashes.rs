@@ -381,7 +381,7 @@ pub(crate) fn no_leftovers(world: &World, label: &str) {
         let strange: Vec<_> = names(dir).into_iter().filter(|name| !allowed(name)).collect();
         assert!(strange.is_empty(), "{label}: in {}: {strange:?}", dir.display());
     };
-    let known = ["condemned", "format", "index.redb", "locks", "log", "packs"];
+    let known = ["condemned", "format", "fsck.last", "index.redb", "locks", "log", "packs"];
     only(store, &|name| known.contains(&name));
     only(&store.join("log"), &|name| {
         name.strip_suffix(".json").is_some_and(|number| number.parse::<u64>().is_ok())

@@ -19,7 +19,7 @@ pub fn run(context: &Context<'_>, args: &ApproveArgs) -> Exit {
     if report.operation.is_some() {
         let (operation, number) = (report.operation, report.number);
         let happened = Happened { verb: "approve", operation, number, refs: Vec::new() };
-        report.notes.extend(hooks::tell(context, site, happened, &report)?);
+        report.notes.extend(hooks::tell(context, site, happened, &report));
     }
     match context.output.json {
         true => context.output.document("approve", &report)?,

@@ -36,7 +36,7 @@ pub fn gc(context: &Context<'_>, args: &GcArgs) -> Exit {
     if let (Some(_), false) = (report.report.operation, report.dry_run) {
         let (operation, number) = (report.report.operation, report.report.number);
         let happened = Happened { verb: "gc", operation, number, refs: Vec::new() };
-        report.report.notes.extend(hooks::tell(context, site, happened, &report)?);
+        report.report.notes.extend(hooks::tell(context, site, happened, &report));
     }
     match context.output.json {
         true => context.output.document("gc", &report)?,
@@ -166,7 +166,7 @@ pub fn hold(context: &Context<'_>, args: &HoldArgs) -> Exit {
         let refs = [&report.held, &report.released].into_iter().flatten();
         let refs = refs.map(|row| format!("hold/{}", row.name)).collect();
         let happened = Happened { verb: "hold", operation, number, refs };
-        report.notes.extend(hooks::tell(context, site, happened, &report)?);
+        report.notes.extend(hooks::tell(context, site, happened, &report));
     }
     match context.output.json {
         true => context.output.document("hold", &report)?,

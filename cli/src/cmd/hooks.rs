@@ -30,22 +30,28 @@ pub fn tell(
     site: Site,
     happened: Happened,
     report: &impl Serialize,
-) -> std::io::Result<Vec<String>> {
+) -> Vec<String> {
     let Site { config, store, .. } = site;
     drop(store);
     // A verb that is no event is one that no hook can name.
     let Some(verb) = HookEvent::ALL.iter().copied().find(|one| one.as_str() == happened.verb)
     else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     if !config.hooks.values().any(|hook| hook.on.contains(&verb)) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let document = output::document(happened.verb, report)?;
-    let document = serde_json::from_str(&document)?;
     let Happened { operation, number, refs, .. } = happened;
     let event = Event { verb, operation, number, refs };
-    let notes = hooks::run(&config, &event, &document, &context.progress);
+    let document = output::document(verb.as_str(), report);
+    let notes = match document.and_then(|text| Ok(serde_json::from_str(&text)?)) {
+        Ok(document) => hooks::run(&config, &event, &document, &context.progress),
+        // What has happened has happened, whatever keeps others from hearing of it.
+        Err(error) => {
+            let text = format!("The hooks were not run: the report cannot be written: {error}.");
+            vec![HookNote { text, failed: true }]
+        }
+    };
     context.progress.finish();
     let told = |note: HookNote| {
         // A failure is not only for those who read the document, or nothing at all.
@@ -54,5 +60,5 @@ pub fn tell(
         }
         note.text
     };
-    Ok(notes.into_iter().map(told).collect())
+    notes.into_iter().map(told).collect()
 }

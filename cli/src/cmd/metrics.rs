@@ -15,20 +15,23 @@ use crate::failure::Failure;
 /// Who collects it is another user than who writes it.
 const MODE: u32 = 0o644;
 
-/// A metric that is written.
+/// A metric that is written; without a sample it is not.
 struct Metric<'a> {
     text: &'a mut String,
     name: &'static str,
+    /// What introduces it, until its first sample.
+    head: Option<String>,
 }
 
 impl<'a> Metric<'a> {
     /// Begins a gauge.
     fn gauge(text: &'a mut String, name: &'static str, help: &str) -> Self {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
-        Self { text, name }
+        let head = Some(format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        Self { text, name, head }
     }
 
     fn sample(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) -> &mut Self {
+        self.text.push_str(&self.head.take().unwrap_or_default());
         self.text.push_str(self.name);
         for (index, (label, of)) in labels.iter().enumerate() {
             let open = if index == 0 { '{' } else { ',' };
@@ -86,9 +89,6 @@ fn fsck(out: &mut String, checks: &LastChecks) {
     let levels = [("quick", checks.quick), ("full", checks.full)];
     let levels: Vec<(&str, Last)> =
         levels.into_iter().filter_map(|(level, last)| Some((level, last?))).collect();
-    if levels.is_empty() {
-        return;
-    }
     let help = "End of the last check of this level.";
     let mut metric = Metric::gauge(out, "cairn_fsck_timestamp_seconds", help);
     for (level, last) in &levels {
@@ -141,7 +141,7 @@ fn views(out: &mut String, document: &Document, now: Timestamp) {
     each("cairn_view_live", help, &state("live"));
     let help = "1 where cairn publish has work to do, else 0; neither this nor live: unknown.";
     each("cairn_view_pending", help, &state("pending"));
-    let help = "Time since when what is live is live.";
+    let help = "When what is live became live.";
     each("cairn_view_published_timestamp_seconds", help, &|row| published(row).map(seconds));
     let help = "How long what is live had been live when this was written.";
     each("cairn_view_age_seconds", help, &|row| {

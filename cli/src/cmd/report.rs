@@ -40,7 +40,7 @@ pub fn render(context: &Context<'_>, mut report: Report, site: Site) -> Exit {
         let refs = report.refs.iter().map(|one| one.name.clone()).collect();
         let (operation, number) = (report.operation, report.number);
         let happened = Happened { verb: report.verb, operation, number, refs };
-        report.notes.extend(hooks::tell(context, site, happened, &report)?);
+        report.notes.extend(hooks::tell(context, site, happened, &report));
     }
     let report = &report;
     let code = match (report.refusals.is_empty(), report.is_partial()) {
