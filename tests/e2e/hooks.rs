@@ -222,6 +222,30 @@ fn a_hook_that_takes_too_long_is_killed_with_its_children() {
     site.is_promoted();
 }
 
+#[test]
+fn an_interrupt_ends_the_hook_and_not_what_has_happened() {
+    let site = Site::staged();
+    let started = site.left("started");
+    let script = format!("cat > /dev/null; echo $$ > '{}'; exec sleep 1000", started.display());
+    site.hook("a-long", "\"promote\"", &script, "");
+    site.recorder("b-next", "\"promote\"");
+    let mut running = site.world.start(PROMOTE);
+    while fs::read_to_string(&started).unwrap_or_default().is_empty() {
+        assert!(running.is_running());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    running.signal(cairn_testkit::Signal::INT);
+    let run = running.wait().ok();
+    let said = [
+        "The hook a-long was ended: the command was interrupted.",
+        "The hook b-next was not run: the command was interrupted.",
+    ];
+    assert!(said.iter().all(|said| run.err().contains(said)), "{}", run.report());
+    site.hears_nothing("b-next");
+    assert!(is_gone(fs::read_to_string(&started).unwrap().trim()));
+    site.is_promoted();
+}
+
 /// Tells whether a process has ended; one that nobody has reaped yet has.
 fn is_gone(pid: &str) -> bool {
     let stat = Path::new("/proc").join(pid).join("stat");
