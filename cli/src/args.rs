@@ -1,4 +1,7 @@
 //! The command line: names, flags and help, as the command contract has them.
+//!
+//! It is long because the contract is: one flat list of commands, each with its flags, their help
+//! and examples, and nothing that does anything.
 
 use std::path::PathBuf;
 

@@ -4,6 +4,9 @@
 //! sequence, and [`Tree::decode`] refuses every other, so equal directories have equal ids and
 //! whole subtrees compare in one step. Each directory entry carries how many files and bytes are
 //! below it; a release's size is known without walking it.
+//!
+//! Bytes, the tree that they make and the drafts of trees to be stand in one file, because what
+//! makes bytes canonical must be read beside what makes use of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

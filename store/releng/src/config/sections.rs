@@ -1,4 +1,6 @@
 //! From sections of text to the values of the model, one function per section.
+//!
+//! It is as long as the configuration has sections; each stands alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
