@@ -2,7 +2,7 @@
 //!
 //! A mirror is a directory or an address, and belongs to somebody else. What it says is bounded in
 //! size and time before it is believed in nothing: a file is read up to the size that it should
-//! have, a list up to [`LIST`] bytes, names are compared and never opened through a link. The
+//! have, a list up to `LIST` bytes, names are compared and never opened through a link. The
 //! snapshot is found by the metadata that is there, whose content differs from publication to
 //! publication; then paths are compared, from the mirror's own list where it is far and by a walk
 //! where it is near, and contents by a sample or in full.
