@@ -55,6 +55,9 @@ pub(crate) fn check(
     let found = match trees(shown.mount.reopen()?, &draft, view) {
         Ok(found) => found,
         Err(Error::Interrupted) => return Err(Error::Interrupted),
+        // Where no ref says what is to be there, anybody's directory may stand: one whose adoption
+        // was begun and killed, say.
+        Err(Error::ViewOccupied { .. }) if shown.snapshot.is_none() => return Ok(()),
         Err(error) => {
             if !truth.has_moved(log, &view.name) {
                 check.report.add(Code::ViewDrift, &view.name, error, vec![]);

@@ -43,6 +43,8 @@ crash_points! {
     BatchNamed = "batch-named",
     /// A pack is written and synced under its name; no operation mentions it.
     PackWritten = "pack-written",
+    /// A view has its directory in the pool; nothing is recorded in it.
+    ViewBegun = "view-begun",
     /// A view's record says that a standby tree is being built.
     StandbyMarked = "standby-marked",
     /// One path of a standby tree was brought forward.

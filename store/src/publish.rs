@@ -35,7 +35,8 @@ pub use apply::Links;
 use build::{Build, Objects};
 use choose::{Base, Choice, choose, published};
 pub use inspect::{FoundTree, live_tree_inode, trees};
-use place::{free_name, link_name, live_inode, lost, make_link, make_links, tree_dir, view_dir};
+use place::{begin_view, free_name, link_name, live_inode, lost, make_link, make_links};
+use place::{tree_dir, view_dir};
 use record::{Content, Records, TreeRecord};
 pub use takeover::{Standing, Way};
 
@@ -296,11 +297,7 @@ impl Store {
         let Choice { plan, content, target, base } = choose(draft, view, goal, &state)?;
         let dir = match state.dir.take() {
             Some(dir) => dir,
-            None => {
-                let views = state.mount.pool().root().dir(b"views")?;
-                views.make_dir(&view_dir(view), 0o711)?;
-                views.dir(&view_dir(view))?
-            }
+            None => begin_view(&state.mount, view)?,
         };
         // Before the first write, so that it hears of every error until the sync below.
         let sync = dir.try_clone_open()?;
@@ -366,7 +363,7 @@ impl Store {
     /// Removes trees of a view that nobody needs: unfinished ones and all but one of those whose
     /// time of keeping is over. Returns how many.
     pub fn tidy_view(&self, view: &ViewSpec, now: jiff::Timestamp) -> Result<usize> {
-        let mut state = self.view_state(view)?;
+        let mut state = State::read_beside(self.mount(&view.mount)?, view)?;
         let Some(dir) = &state.dir else { return Ok(0) };
         dir.remove_dead_temps()?;
         state.records.settle(state.live, now);
@@ -508,15 +505,34 @@ impl Prepared {
 
 impl State {
     fn read(mount: Mount, view: &ViewSpec) -> Result<State> {
+        let (dir, records) = Self::recorded(&mount, view)?;
+        let live = live_inode(&mount, view, dir.as_ref(), &records)?;
+        Ok(State { mount, dir, records, live })
+    }
+
+    /// Reads the state of a view that may never have come to its path. What stands there then is
+    /// somebody else's, such as a directory whose adoption was killed, and no reason to stop.
+    fn read_beside(mount: Mount, view: &ViewSpec) -> Result<State> {
+        let (dir, records) = Self::recorded(&mount, view)?;
+        let live = match live_inode(&mount, view, dir.as_ref(), &records) {
+            Err(Error::ViewOccupied { .. })
+                if records.trees.iter().all(|tree| tree.published.is_none()) =>
+            {
+                None
+            }
+            live => live?,
+        };
+        Ok(State { mount, dir, records, live })
+    }
+
+    fn recorded(mount: &Mount, view: &ViewSpec) -> Result<(Option<Dir>, Records)> {
         let views = mount.pool().root().dir(b"views")?;
-        let name = view.name.file_name().into_bytes();
-        let dir = match views.try_stat(&name)? {
-            Some(_) => Some(views.dir(&name)?),
+        let dir = match views.try_stat(&view_dir(view))? {
+            Some(_) => Some(views.dir(&view_dir(view))?),
             None => None,
         };
         let records = dir.as_ref().map_or(Ok(Records::default()), Records::read)?;
-        let live = live_inode(&mount, view, dir.as_ref(), &records)?;
-        Ok(State { mount, dir, records, live })
+        Ok((dir, records))
     }
 
     fn live_record(&self) -> Option<&TreeRecord> {

@@ -492,6 +492,7 @@ fn first_publication_row(swap: &str) -> BTreeSet<&'static str> {
     let mut hit = BTreeSet::new();
     let points = [
         CrashPoint::PackWritten,
+        CrashPoint::ViewBegun,
         CrashPoint::StandbyMarked,
         CrashPoint::StandbyChanged,
         CrashPoint::StandbySynced,

@@ -111,16 +111,17 @@ impl Site {
             };
             match self.store.live(&view) {
                 Ok(live) if live.root == root && live.unfinished_trees == 0 => {}
-                Ok(_) => match self.finish_view(&view, writer, observer) {
+                Err(error) if root.is_some() || !is_occupied(&error) => {
+                    notes.push(format!("{} is still pending: {}.", view.name, told(&error)))
+                }
+                // What stands in the way of a view that has no ref may stand there.
+                Ok(_) | Err(_) => match self.finish_view(&view, writer, observer) {
                     Ok(true) => notes.push(format!("Finished publishing {}.", view.name)),
                     Ok(false) | Err(Error::Store(cairn_store::Error::Busy { .. })) => {}
                     Err(error) => {
                         notes.push(format!("{} is still pending: {}.", view.name, told(&error)))
                     }
                 },
-                Err(error) => {
-                    notes.push(format!("{} is still pending: {}.", view.name, told(&error)))
-                }
             }
         }
         self.recover_links(writer, &mut notes)?;
@@ -178,6 +179,10 @@ impl Site {
         self.store.tidy_view(view, now)?;
         Ok(swapped)
     }
+}
+
+fn is_occupied(error: &cairn_store::Error) -> bool {
+    matches!(error, cairn_store::Error::ViewOccupied { .. })
 }
 
 /// Returns the rule of [`Site::must_not_share`], for those who cannot open the store.

@@ -5,11 +5,21 @@ use std::collections::BTreeSet;
 use super::ViewSpec;
 use super::record::Records;
 use crate::error::{Error, Result};
+use crate::fault::{self, CrashPoint};
 use crate::fs::{Dir, Kind};
 use crate::mount::{Mount, Strategy};
 
+/// Returns the name of a view's directory in the pool.
 pub(super) fn view_dir(view: &ViewSpec) -> Vec<u8> {
     view.name.file_name().into_bytes()
+}
+
+/// Makes a view's directory in the pool.
+pub(super) fn begin_view(mount: &Mount, view: &ViewSpec) -> Result<Dir> {
+    let views = mount.pool().root().dir(b"views")?;
+    views.make_dir(&view_dir(view), 0o711)?;
+    fault::hit(CrashPoint::ViewBegun);
+    views.dir(&view_dir(view))
 }
 
 /// Returns the name of the tree with this inode among those that are not live.

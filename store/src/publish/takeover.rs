@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::place::{free_name, link_name, make_link, tree_dir};
 use super::record::{Content, Records, TreeRecord};
-use super::{ViewSpec, view_dir};
+use super::{ViewSpec, begin_view, view_dir};
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{Dir, Kind, Replace};
@@ -100,11 +100,7 @@ impl Store {
         let mount = self.mount(&view.mount)?;
         let dir = match views(&mount, view)? {
             Some(dir) => dir,
-            None => {
-                let views = mount.pool().root().dir(b"views")?;
-                views.make_dir(&view_dir(view), 0o711)?;
-                views.dir(&view_dir(view))?
-            }
+            None => begin_view(&mount, view)?,
         };
         let mut records = Records::read(&dir)?;
         let ino = standing.dir.stat_self()?.ino;
