@@ -49,6 +49,9 @@ fn the_log_is_filtered_by_ref_user_time_release_and_command() {
     assert_eq!(log(&["--since", &fourth]), [7, 6, 5, 4]);
     assert_eq!(log(&["--until", &fourth]), [4, 3, 2, 1]);
     assert_eq!(log(&["--since", "2020-01-01", "--until", "2020-12-31"]), [] as [u64; 0]);
+    // The command line can be given to a shell again.
+    let last = world.cairn(["log", "-N", "1"]).ok().out();
+    assert!(last.contains("rollback production/9.7 -m 'a kernel that does not boot'\n"), "{last}");
 
     for (args, code, said) in [
         (["--since", "yesterday"], 2, "is no time"),

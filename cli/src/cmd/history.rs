@@ -134,7 +134,7 @@ fn operation_text(context: &Context<'_>, operation: &OperationRow) -> String {
         let shown = format!("without the gates: {}", cairn_store::path::Escaped(names.as_bytes()));
         let _ = writeln!(text, "    {}", output.warn(&shown));
     }
-    let command = operation.command.join(" ");
+    let command = cairn_releng::toolkit::shell_words(&operation.command);
     let _ = writeln!(
         text,
         "    {}",

@@ -374,14 +374,15 @@ pub fn shim(program: &Path, config: &Path, name: &str) -> Vec<u8> {
     text
 }
 
-/// Renders a command as it would be typed.
+/// Renders a command of cairn as it would be typed.
 pub fn shown(command: &[String]) -> String {
-    let mut text = "cairn".to_owned();
-    for word in command {
-        text.push(' ');
-        text.push_str(&String::from_utf8_lossy(&quoted(word.as_bytes())));
-    }
-    text
+    format!("cairn {}", shell_words(command))
+}
+
+/// Renders words as they would be typed in a shell.
+pub fn shell_words(words: &[String]) -> String {
+    let words = words.iter().map(|word| quoted(word.as_bytes()));
+    String::from_utf8_lossy(&words.collect::<Vec<_>>().join(&b' ')).into_owned()
 }
 
 /// Quotes a word for a shell, where that needs it.
