@@ -59,6 +59,22 @@ pub(super) fn add_faults(errors: &[RepoFinding], findings: &mut Findings) {
     }
 }
 
+/// Judges how the packages of two trees differ.
+fn judged(
+    subject: &Subject<'_>,
+    gate: &'static str,
+    find: impl FnOnce(&PackagesDiff, &mut Findings),
+) -> Result<Outcome> {
+    if subject.before.is_none() {
+        return Ok(nothing_before());
+    }
+    let packages = compared(subject)?;
+    let mut findings = Findings::of(gate);
+    find(packages, &mut findings);
+    add_faults(&packages.errors, &mut findings);
+    Ok(Outcome::Judged(findings))
+}
+
 /// `no-downgrade`.
 pub(super) struct NoDowngrade;
 
@@ -73,19 +89,14 @@ impl Gate for NoDowngrade {
     }
 
     fn judge(&self, subject: &Subject<'_>) -> Result<Outcome> {
-        if subject.before.is_none() {
-            return Ok(nothing_before());
-        }
-        let packages = compared(subject)?;
-        let mut findings = Findings::of(self.name());
-        for row in &packages.downgraded {
-            let shown = |evr: &Option<String>| evr.clone().unwrap_or_default();
-            let (old, new) = (shown(&row.old), shown(&row.new));
-            let message = format!("{}.{} goes back from {old} to {new}", row.name, row.arch);
-            findings.add_quoted(&DOWNGRADED, &row.repo, &message);
-        }
-        add_faults(&packages.errors, &mut findings);
-        Ok(Outcome::Judged(findings))
+        judged(subject, self.name(), |packages, findings| {
+            for row in &packages.downgraded {
+                let shown = |evr: &Option<String>| evr.clone().unwrap_or_default();
+                let (old, new) = (shown(&row.old), shown(&row.new));
+                let message = format!("{}.{} goes back from {old} to {new}", row.name, row.arch);
+                findings.add_quoted(&DOWNGRADED, &row.repo, &message);
+            }
+        })
     }
 }
 
@@ -103,33 +114,28 @@ impl Gate for NoLoss {
     }
 
     fn judge(&self, subject: &Subject<'_>) -> Result<Outcome> {
-        if subject.before.is_none() {
-            return Ok(nothing_before());
-        }
-        let packages = compared(subject)?;
-        let mut findings = Findings::of(self.name());
-        for repo in &packages.repos_removed {
-            let message = "this repo is no longer there, with all its packages";
-            findings.add(&REPO_LOST, Some(repo), repo.clone(), message);
-        }
-        let came = packages.added.iter().filter(|row| row.alone);
-        let came: HashSet<(&str, &str)> = came.map(|row| (&*row.name, &*row.arch)).collect();
-        // Several versions of a package are lost once.
-        let mut seen = HashSet::new();
-        for row in packages.removed.iter().filter(|row| row.alone) {
-            let lost_with_repo = packages.repos_removed.contains(&row.repo);
-            if lost_with_repo || !seen.insert((&row.repo, &row.name, &row.arch)) {
-                continue;
+        judged(subject, self.name(), |packages, findings| {
+            for repo in &packages.repos_removed {
+                let message = "this repo is no longer there, with all its packages";
+                findings.add(&REPO_LOST, Some(repo), repo.clone(), message);
             }
-            let (rule, where_to) = match came.contains(&(&*row.name, &*row.arch)) {
-                true => (&MOVED, "has left this repo for another"),
-                false => (&LOST, "is in no version in this repo any more"),
-            };
-            let message = format!("{}.{} {where_to}", row.name, row.arch);
-            findings.add_quoted(rule, &row.repo, &message);
-        }
-        add_faults(&packages.errors, &mut findings);
-        Ok(Outcome::Judged(findings))
+            let came = packages.added.iter().filter(|row| row.alone);
+            let came: HashSet<(&str, &str)> = came.map(|row| (&*row.name, &*row.arch)).collect();
+            // Several versions of a package are lost once.
+            let mut seen = HashSet::new();
+            for row in packages.removed.iter().filter(|row| row.alone) {
+                let lost_with_repo = packages.repos_removed.contains(&row.repo);
+                if lost_with_repo || !seen.insert((&row.repo, &row.name, &row.arch)) {
+                    continue;
+                }
+                let (rule, where_to) = match came.contains(&(&*row.name, &*row.arch)) {
+                    true => (&MOVED, "has left this repo for another"),
+                    false => (&LOST, "is in no version in this repo any more"),
+                };
+                let message = format!("{}.{} {where_to}", row.name, row.arch);
+                findings.add_quoted(rule, &row.repo, &message);
+            }
+        })
     }
 }
 
@@ -147,18 +153,13 @@ impl Gate for NoRebuild {
     }
 
     fn judge(&self, subject: &Subject<'_>) -> Result<Outcome> {
-        if subject.before.is_none() {
-            return Ok(nothing_before());
-        }
-        let packages = compared(subject)?;
-        let mut findings = Findings::of(self.name());
-        for row in &packages.rebuilt {
-            let version = row.new.as_deref().unwrap_or_default();
-            let message =
-                format!("{}-{version}.{} has other bytes than before", row.name, row.arch);
-            findings.add_quoted(&REBUILT, &row.repo, &message);
-        }
-        add_faults(&packages.errors, &mut findings);
-        Ok(Outcome::Judged(findings))
+        judged(subject, self.name(), |packages, findings| {
+            for row in &packages.rebuilt {
+                let version = row.new.as_deref().unwrap_or_default();
+                let message =
+                    format!("{}-{version}.{} has other bytes than before", row.name, row.arch);
+                findings.add_quoted(&REBUILT, &row.repo, &message);
+            }
+        })
     }
 }
