@@ -14,6 +14,7 @@ mod forecast;
 mod gc;
 mod hold;
 mod ingest;
+mod judge;
 mod lists;
 mod minor;
 mod moves;
@@ -25,8 +26,8 @@ mod sign;
 mod stage;
 mod targets;
 mod torrents;
+mod turn;
 mod vault;
-mod vet;
 
 pub use adopt::{AdoptOptions, Gap, adopt};
 pub use approve::{

@@ -15,6 +15,7 @@ use cairn_store::store::{Proposal, Writer};
 use cairn_store::tree::Draft;
 
 use super::lists::write_lists;
+use super::turn::Turn;
 use crate::config::ListRoot;
 use crate::error::{Error, Result, told};
 use crate::report::{Mode, RefMove, Report};
@@ -67,15 +68,8 @@ pub fn adopt(
         );
         return Err(refused(&name, "path", reason));
     }
-    let mut report =
-        Report { verb: "adopt", dry_run: options.mode == Mode::DryRun, ..Report::default() };
-    let writer = match options.mode {
-        Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
-        Mode::DryRun => None,
-    };
-    if let Some(writer) = &writer {
-        report.notes = site.recover(writer, observer)?;
-    }
+    let turn = Turn::begin(site, "adopt", options.mode, std::slice::from_ref(&name), observer)?;
+    let Turn { mut report, writer, draft, .. } = turn;
     let standing = site.store.standing(&view)?;
     if let Some((id, root)) = site.current(&name)? {
         // A takeover that was killed has the record, and perhaps not yet the link.
@@ -108,11 +102,12 @@ pub fn adopt(
         }
         return Err(refused(&name, rule, reasons.join("; ")));
     }
-    take(site, &writer, &view, &standing, report, observer)
+    take(site, &draft, &writer, &view, &standing, report, observer)
 }
 
 fn take(
     site: &Site,
+    draft: &Draft<'_>,
     writer: &Writer<'_>,
     view: &ViewSpec,
     standing: &Standing,
@@ -120,9 +115,8 @@ fn take(
     observer: &dyn Observer,
 ) -> Result<Report> {
     let mount = site.store.mount(&view.mount)?;
-    let draft = Draft::new(&site.store);
     let never_link = |path: &RelPath| site.must_not_share(path);
-    let adopted = site.store.adopt(&draft, &standing.dir, mount.pool(), &never_link, observer)?;
+    let adopted = site.store.adopt(draft, &standing.dir, mount.pool(), &never_link, observer)?;
     report.ingested = Some(adopted.counts);
     let mut origin = Origin { verb: "adopt".into(), ..Origin::default() };
     origin.facts.insert("directory".into(), display(standing.dir.path()).to_string());
@@ -134,7 +128,7 @@ fn take(
         parents: Vec::new(),
     };
     let id = snapshot.encode().0;
-    report.changed = Changed::between(&draft, None, Some(&adopted.root))?;
+    report.changed = Changed::between(draft, None, Some(&adopted.root))?;
     // The last moment at which stopping leaves everything as it was.
     if observer.interrupted() {
         return Err(cairn_store::Error::Interrupted.into());
@@ -146,7 +140,7 @@ fn take(
         snapshots: vec![snapshot],
         ..Proposal::default()
     };
-    let committed = writer.commit(&draft, proposal)?;
+    let committed = writer.commit(draft, proposal)?;
     report.refs.push(RefMove { name: view.name.to_string(), old: None, new: Some(id) });
     report.number = Some(committed.operation.number);
     report.operation = Some(committed.id);

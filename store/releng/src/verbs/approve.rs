@@ -125,10 +125,7 @@ impl RefApprovals {
 pub fn approve(site: &Site, rev: &str, withdraw: bool, mode: Mode) -> Result<ApproveReport> {
     let snapshot = site.store.resolve(&Rev::parse(rev)?)?;
     site.store.snapshot(&snapshot)?;
-    let writer = match mode {
-        Mode::Apply => Some(site.store.writer(&[])?),
-        Mode::DryRun => None,
-    };
+    let writer = site.writer(mode, &[])?;
     let user = cairn_store::fs::user_name();
     let person = person(&user).to_owned();
     let before = approvals(site, &[snapshot])?.remove(&snapshot).unwrap_or_default();

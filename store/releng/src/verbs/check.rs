@@ -6,8 +6,8 @@ use cairn_store::refs::{RefName, Rev};
 use cairn_store::tree::{DirEntry, Draft};
 use serde::Serialize;
 
+use super::judge::max_deletes;
 use super::moves::ref_name;
-use super::promote::max_deletes;
 use crate::config::{Environment, Version};
 use crate::error::Result;
 use crate::gates::{self, GateReport, Recorded, Shared, Subject, Verdict};

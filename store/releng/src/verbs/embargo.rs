@@ -5,13 +5,14 @@
 //! snapshot: the log, `rollback` and `fsck` know it like everything else, and a promotion into an
 //! embargoed release leaves it embargoed. To open is to give the same tree the other mode.
 
-use cairn_store::progress::Observer;
-use cairn_store::publish::Intent;
-use cairn_store::refs::RefName;
-use cairn_store::snapshot::Origin;
-use cairn_store::tree::{DirEntry, Draft};
+use std::collections::BTreeMap;
 
-use super::moves::{Destination, Move, Moves, link_moves};
+use cairn_store::progress::Observer;
+use cairn_store::refs::RefName;
+use cairn_store::tree::DirEntry;
+
+use super::moves::{Destination, Move};
+use super::turn::Turn;
 use crate::config::Environment;
 use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
@@ -94,10 +95,7 @@ pub fn open(site: &Site, names: &[String], mode: Mode, observer: &dyn Observer) 
         {
             return Err(Error::NotInProduction { name: name.to_string() });
         }
-        // Before the locks, whose files are named after the ref.
-        if site.current(&name)?.is_none() {
-            return Err(cairn_store::Error::UnknownRef(name.to_string()).into());
-        }
+        site.existing(&name)?;
         if !refs.contains(&name) {
             refs.push(name);
         }
@@ -108,43 +106,21 @@ pub fn open(site: &Site, names: &[String], mode: Mode, observer: &dyn Observer) 
     }
     let locked: Vec<RefName> =
         refs.iter().chain(links.iter().map(|link| &link.spec.name)).cloned().collect();
-    let mut report = Report::default();
-    let writer = match mode {
-        Mode::Apply => Some(site.store.writer(&locked)?),
-        Mode::DryRun => None,
-    };
-    report.notes = match &writer {
-        Some(writer) => site.recover(writer, observer)?,
-        None => site.store.notes().to_vec(),
-    };
-    let draft = Draft::new(&site.store);
+    let mut turn = Turn::begin(site, "open", mode, &locked, observer)?;
     let mut moves = Vec::new();
     for name in refs {
-        let Some((old, root)) = site.current(&name)? else {
-            return Err(cairn_store::Error::UnknownRef(name.to_string()).into());
-        };
-        let new = match is_embargoed(&root) {
+        let (old, root) = site.existing(&name)?;
+        moves.push(match is_embargoed(&root) {
             false => {
-                report.notes.push(format!("{name} is open already."));
-                Destination::Snapshot { id: old, root }
+                turn.report.notes.push(format!("{name} is open already."));
+                Move { name, old: Some((old, root)), new: Destination::Snapshot { id: old, root } }
             }
             true => {
-                let origin = Origin { verb: "open".into(), ..Origin::default() };
-                let root = DirEntry { mode: opened(root.mode), ..root };
-                Destination::Tree { root, origin, parents: vec![old] }
+                let opened = DirEntry { mode: opened(root.mode), ..root };
+                turn.to_tree(name, Some((old, root)), opened, BTreeMap::new(), [])
             }
-        };
-        moves.push(Move { name, old: Some((old, root)), new });
+        });
     }
-    moves.extend(link_moves(site, &draft, "open", &links)?);
-    let moves = Moves {
-        site,
-        draft: &draft,
-        verb: "open",
-        moves,
-        intent: Intent::Forward,
-        details: serde_json::Value::Null,
-        inodes: Vec::new(),
-    };
-    moves.run(mode, writer.as_ref(), report, observer)
+    moves.extend(turn.link_moves(&links)?);
+    turn.finish(moves)
 }

@@ -8,13 +8,11 @@ use cairn_repodata::updateinfo::{self, Advisory};
 use cairn_store::fs::{Dir, Kind};
 use cairn_store::path::{RelPath, display};
 use cairn_store::progress::Observer;
-use cairn_store::publish::Intent;
-use cairn_store::snapshot::Origin;
 use cairn_store::tree::{DirEntry, Draft, Entry, lookup};
 use serde::Serialize;
 
-use super::moves::{Destination, Move, Moves, ref_name};
-use super::stage::described;
+use super::moves::ref_name;
+use super::turn::Turn;
 use crate::error::{Error, Result};
 use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
@@ -60,44 +58,20 @@ pub fn errata(
 ) -> Result<Report> {
     let release = site.config.release(release)?;
     let name = ref_name(release.staging_ref())?;
-    let unknown = || cairn_store::Error::UnknownRef(name.to_string());
-    // Before the locks, whose files are named after the ref: a ref that is not there is an error.
-    if site.current(&name)?.is_none() {
-        return Err(unknown().into());
-    }
+    site.existing(&name)?;
     let given = Given::read(from)?;
-    let mut report = Report::default();
-    let writer = match mode {
-        Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
-        Mode::DryRun => None,
-    };
-    report.notes = match &writer {
-        Some(writer) => site.recover(writer, observer)?,
-        None => site.store.notes().to_vec(),
-    };
-    let (old, old_root) = site.current(&name)?.ok_or_else(unknown)?;
-    let draft = Draft::new(&site.store);
+    let mut turn = Turn::begin(site, "errata", mode, std::slice::from_ref(&name), observer)?;
+    let (old, old_root) = site.existing(&name)?;
     let mut errata = ErrataReport { given: given.count(), ..ErrataReport::default() };
-    let placing =
-        Placing { site, draft: &draft, release: &release, root: &old_root, mode, observer };
+    let draft = &turn.draft;
+    let placing = Placing { site, draft, release: &release, root: &old_root, mode, observer };
     let advisories = placing.place(given, &mut errata)?;
-    report.errata = Some(errata);
+    turn.report.errata = Some(errata);
     let inputs = Inputs { release: &release, trees: Vec::new(), composes: Vec::new(), advisories };
-    let root =
-        described(site, &draft, Some(&old_root), &old_root, &inputs, mode, &mut report, observer)?;
-    let mut origin = Origin { verb: "errata".into(), ..Origin::default() };
-    origin.facts.insert("from".into(), display(from).to_string());
-    let new = Destination::Tree { root, origin, parents: vec![old] };
-    let moves = Moves {
-        site,
-        draft: &draft,
-        verb: "errata",
-        moves: vec![Move { name, old: Some((old, old_root)), new }],
-        intent: Intent::Forward,
-        details: serde_json::Value::Null,
-        inodes: Vec::new(),
-    };
-    moves.run(mode, writer.as_ref(), report, observer)
+    let root = turn.described(Some(&old_root), &old_root, &inputs)?;
+    let facts = BTreeMap::from([("from".into(), display(from).to_string())]);
+    let moves = vec![turn.to_tree(name, Some((old, old_root)), root, facts, [])];
+    turn.finish(moves)
 }
 
 /// Advisories as they were given.

@@ -72,10 +72,7 @@ pub fn hold(site: &Site, rev: &str, name: Option<&str>, mode: Mode) -> Result<Ho
     let id = site.store.resolve(&rev)?;
     let name = name.map_or_else(|| id.to_string()[..SHORT].to_owned(), str::to_owned);
     let full = RefName::new(format!("{PREFIX}{name}"))?;
-    let writer = match mode {
-        Mode::Apply => Some(site.store.writer(std::slice::from_ref(&full))?),
-        Mode::DryRun => None,
-    };
+    let writer = site.writer(mode, std::slice::from_ref(&full))?;
     // Only under the lock does it stay what it is, and is not collected meanwhile.
     let id = site.store.resolve(&rev)?;
     site.store.snapshot(&id)?;
@@ -110,10 +107,7 @@ pub fn release(site: &Site, names: &[String], mode: Mode) -> Result<HoldReport> 
             full.push(name);
         }
     }
-    let writer = match mode {
-        Mode::Apply => Some(site.store.writer(&full)?),
-        Mode::DryRun => None,
-    };
+    let writer = site.writer(mode, &full)?;
     let mut report = HoldReport {
         dry_run: mode == Mode::DryRun,
         notes: site.store.notes().to_vec(),

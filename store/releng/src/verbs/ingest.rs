@@ -5,13 +5,10 @@ use std::path::Path;
 use cairn_store::ingest::{How, Placement};
 use cairn_store::path::display;
 use cairn_store::progress::Observer;
-use cairn_store::publish::Intent;
 use cairn_store::refs::RefName;
-use cairn_store::snapshot::Origin;
-use cairn_store::transform::settle_times;
-use cairn_store::tree::Draft;
 
-use super::moves::{Destination, Move, Moves, ref_name};
+use super::moves::ref_name;
+use super::turn::Turn;
 use crate::compose::{Compose, Unfinished};
 use crate::error::{Error, Result};
 use crate::names::guess_compose_ref;
@@ -47,33 +44,17 @@ pub fn ingest(
     if options.mode == Mode::DryRun {
         return dry_run(site, compose, name, how(site, options), observer);
     }
-    let writer = site.store.writer(std::slice::from_ref(&name))?;
-    let mut report = Report { notes: site.recover(&writer, observer)?, ..Report::default() };
-    report.notes.extend(compose.notes);
+    let mut turn =
+        Turn::begin(site, "ingest", options.mode, std::slice::from_ref(&name), observer)?;
+    turn.report.notes.extend(compose.notes);
     let old = site.current(&name)?;
-    let draft = Draft::new(&site.store);
-    let pool = home.pool();
     let how = how(site, options);
-    let found = site.store.ingest(&draft, &compose.tree, pool, how, observer)?;
-    report.ingested = Some(found.counts);
-    let mut root = found.root;
-    if let Some((_, old)) = &old {
-        let settled = settle_times(&draft, old, &root)?;
-        root = settled.root;
-        report.times_moved = settled.moved;
-    }
-    let origin = Origin { verb: "ingest".into(), facts: compose.facts };
-    let parents = old.iter().map(|(id, _)| *id).collect();
-    let moves = Moves {
-        site,
-        draft: &draft,
-        verb: "ingest",
-        moves: vec![Move { name, old, new: Destination::Tree { root, origin, parents } }],
-        intent: Intent::Forward,
-        details: serde_json::Value::Null,
-        inodes: found.inodes,
-    };
-    moves.run(Mode::Apply, Some(&writer), report, observer)
+    let found = site.store.ingest(&turn.draft, &compose.tree, home.pool(), how, observer)?;
+    turn.report.ingested = Some(found.counts);
+    turn.inodes = found.inodes;
+    let root = turn.settled(old.as_ref().map(|(_, root)| root), found.root)?;
+    let moves = vec![turn.to_tree(name, old, root, compose.facts, [])];
+    turn.finish(moves)
 }
 
 fn how(site: &Site, options: &IngestOptions) -> How {

@@ -1,21 +1,18 @@
 //! Minor: all composes of a release become its staging view, ready to be released.
 
-use cairn_store::fs::{Time, canonical};
+use cairn_store::fs::canonical;
 use cairn_store::id::SnapshotId;
-use cairn_store::path::{RelPath, display};
+use cairn_store::path::display;
 use cairn_store::progress::Observer;
-use cairn_store::publish::Intent;
-use cairn_store::snapshot::Origin;
-use cairn_store::transform::settle_times;
-use cairn_store::tree::{DirEntry, Draft};
+use cairn_store::tree::DirEntry;
 
-use super::moves::{Destination, Move, Moves, link_moves, ref_name};
+use super::moves::ref_name;
+use super::turn::Turn;
 use crate::config::Environment;
 use crate::error::{Error, Result};
 use crate::minor::{Assembly, Part, assemble};
 use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
-use crate::signing::{Signer, TreeSigner};
 use crate::site::Site;
 
 /// Stages all composes of a release as a minor release: `9`, `9-beta`, `9-lookahead`.
@@ -31,58 +28,36 @@ pub fn minor(site: &Site, release: &str, mode: Mode, observer: &dyn Observer) ->
     let links = site.release_links(&release, Environment::Staging)?;
     // Before the locks, whose files are named after the refs.
     composes(site, &release)?;
-    let mut report = Report::default();
     let mut locked = vec![name.clone()];
     locked.extend(links.iter().map(|link| link.spec.name.clone()));
-    let writer = match mode {
-        Mode::Apply => Some(site.store.writer(&locked)?),
-        Mode::DryRun => None,
-    };
-    report.notes = match &writer {
-        Some(writer) => site.recover(writer, observer)?,
-        None => site.store.notes().to_vec(),
-    };
+    let mut turn = Turn::begin(site, "minor", mode, &locked, observer)?;
     let sources = composes(site, &release)?;
-    report.notes.extend(doubts(&release, &sources)?);
+    turn.report.notes.extend(doubts(&release, &sources)?);
     let old = site.current(&name)?;
     let old_root = old.map(|(_, root)| root);
-    let draft = Draft::new(&site.store);
     let parts: Vec<Part> = sources.iter().map(|source| source.part()).collect();
     let assembly = Assembly {
         site,
         release: &release,
-        draft: &draft,
+        draft: &turn.draft,
         parts: &parts,
         before: old_root.as_ref(),
         mode,
     };
     let made = assemble(&assembly, observer)?;
-    report.notes.extend(made.notes);
-    report.repos = made.repos;
-    report.kickstarts = made.kickstarts;
-    report.signed = made.media.signed.clone();
-    report.media = Some(made.media);
-    let root =
-        finish(site, &draft, &release, old_root.as_ref(), made.root, mode, &mut report, observer)?;
-
-    let mut origin = Origin { verb: "minor".into(), ..Origin::default() };
-    for source in &sources {
-        origin.facts.insert(source.name.clone(), source.id.to_string());
-    }
-    let parents = old.iter().map(|(id, _)| *id).chain(sources.iter().map(|source| source.id));
-    let new = Destination::Tree { root, origin, parents: parents.collect() };
-    let mut all = vec![Move { name, old, new }];
-    all.extend(link_moves(site, &draft, "minor", &links)?);
-    let moves = Moves {
-        site,
-        draft: &draft,
-        verb: "minor",
-        moves: all,
-        intent: Intent::Forward,
-        details: serde_json::Value::Null,
-        inodes: Vec::new(),
-    };
-    moves.run(mode, writer.as_ref(), report, observer)
+    turn.report.notes.extend(made.notes);
+    turn.report.repos = made.repos;
+    turn.report.kickstarts = made.kickstarts;
+    turn.report.signed = made.media.signed.clone();
+    turn.report.media = Some(made.media);
+    let root = turn.signed(&release, old_root.as_ref(), made.root)?;
+    let root = turn.settled(old_root.as_ref(), root)?;
+    let fact = |source: &Source| (source.name.clone(), source.id.to_string());
+    let facts = sources.iter().map(fact).collect();
+    let made_of = sources.iter().map(|source| source.id);
+    let mut moves = vec![turn.to_tree(name, old, root, facts, made_of)];
+    moves.extend(turn.link_moves(&links)?);
+    turn.finish(moves)
 }
 
 /// A compose of the release, as it was ingested.
@@ -153,33 +128,4 @@ fn doubts(release: &ReleaseView<'_>, sources: &[Source]) -> Result<Vec<String>> 
         }
     }
     Ok(notes)
-}
-
-/// Settles times and signs what has no good signature.
-#[expect(clippy::too_many_arguments, reason = "one step of one verb, with all that it knows")]
-fn finish(
-    site: &Site,
-    draft: &Draft<'_>,
-    release: &ReleaseView<'_>,
-    old: Option<&DirEntry>,
-    made: DirEntry,
-    mode: Mode,
-    report: &mut Report,
-    observer: &dyn Observer,
-) -> Result<DirEntry> {
-    let mut root = made;
-    if let Some(signer) = Signer::for_release(&site.config, release)? {
-        let source = |file: &_, path: &RelPath| site.open_draft(draft, file, path);
-        let time = Time { secs: jiff::Timestamp::now().as_second(), nanos: 0 };
-        let signer = TreeSigner { draft, source: &source, signer: &signer, time, mode };
-        let signed = signer.sign(old, &root, observer)?;
-        root = signed.root;
-        report.signed.extend(signed.signed);
-    }
-    if let Some(old) = old {
-        let settled = settle_times(draft, old, &root)?;
-        root = settled.root;
-        report.times_moved = settled.moved;
-    }
-    Ok(root)
 }

@@ -2,24 +2,23 @@
 
 use cairn_store::diff::{Changed, diff};
 use cairn_store::id::SnapshotId;
-use cairn_store::index::Inode;
 use cairn_store::link::{LinkSpec, PreparedLink};
 use cairn_store::log::RefEdit;
 use cairn_store::path::RelPath;
-use cairn_store::progress::Observer;
-use cairn_store::publish::{Goal, Intent, Prepared, ViewSpec};
+use cairn_store::publish::{Goal, Prepared, ViewSpec};
 use cairn_store::refs::RefName;
 use cairn_store::snapshot::{Origin, Snapshot};
 use cairn_store::store::{Proposal, Writer};
-use cairn_store::tree::{DirEntry, Draft};
+use cairn_store::tree::DirEntry;
 
+use super::judge::details;
 use super::lists::write_lists;
+use super::turn::Turn;
 use crate::audit;
 use crate::config::ListRoot;
 use crate::error::{Error, Result, told};
 use crate::links::{LinkGoal, LinkReport, link_origin, link_tree, target_in};
 use crate::report::{Mode, Paths, RefMove, RefPlan, Report, ViewReport};
-use crate::site::Site;
 
 /// Where a ref shall go.
 pub(super) struct Move {
@@ -54,49 +53,23 @@ impl Move {
     }
 }
 
-/// A verb's moves, ready to be planned or done.
-pub(super) struct Moves<'a> {
-    pub site: &'a Site,
-    pub draft: &'a Draft<'a>,
-    pub verb: &'static str,
-    pub moves: Vec<Move>,
-    pub intent: Intent,
-    pub details: serde_json::Value,
-    pub inodes: Vec<Vec<Inode>>,
-}
-
-impl Site {
-    /// Returns what a ref names and that snapshot's root.
-    pub(super) fn current(&self, name: &RefName) -> Result<Option<(SnapshotId, DirEntry)>> {
-        let Some(state) = self.store.get_ref(name)? else { return Ok(None) };
-        Ok(Some((state.snapshot, self.store.snapshot(&state.snapshot)?.root())))
-    }
-}
-
-impl Moves<'_> {
+impl Turn<'_> {
     /// Plans the moves or carries them out.
-    pub fn run(
-        self,
-        mode: Mode,
-        writer: Option<&Writer<'_>>,
-        mut report: Report,
-        observer: &dyn Observer,
-    ) -> Result<Report> {
-        report.verb = self.verb;
-        for one in self.moves.iter().filter(|one| self.site.link(&one.name).is_none()) {
+    pub fn finish(mut self, moves: Vec<Move>) -> Result<Report> {
+        let mut report = std::mem::take(&mut self.report);
+        for one in moves.iter().filter(|one| self.site.link(&one.name).is_none()) {
             let old = one.old.as_ref().map(|(_, root)| root);
-            report.changed.add(&Changed::between(self.draft, old, Some(&one.root()))?);
+            report.changed.add(&Changed::between(&self.draft, old, Some(&one.root()))?);
         }
-        match (mode, writer) {
-            (Mode::Apply, Some(writer)) => self.apply(writer, report, observer),
-            (Mode::Apply | Mode::DryRun, _) => self.plan(report),
+        match self.writer.take() {
+            Some(writer) => self.apply(&writer, &moves, report),
+            None => self.plan(&moves, report),
         }
     }
 
-    fn plan(self, mut report: Report) -> Result<Report> {
-        report.dry_run = true;
+    fn plan(&self, moves: &[Move], mut report: Report) -> Result<Report> {
         let now = jiff::Timestamp::now();
-        for one in &self.moves {
+        for one in moves {
             let link = self.site.link(&one.name);
             if let Some(spec) = &link {
                 self.plan_link(one, spec, &mut report)?;
@@ -106,7 +79,7 @@ impl Moves<'_> {
             }
             if let Some(view) = self.site.view(&one.name)? {
                 let goal = self.goal(one, SnapshotId::of(b""), now);
-                let plan = self.site.store.plan_view(self.draft, &view, &goal)?;
+                let plan = self.site.store.plan_view(&self.draft, &view, &goal)?;
                 report.views.push(ViewReport::new(&plan));
             }
             let old = one.old.map(|(id, _)| id);
@@ -124,7 +97,7 @@ impl Moves<'_> {
     }
 
     fn plan_link(&self, one: &Move, spec: &LinkSpec, report: &mut Report) -> Result<()> {
-        let target = target_in(self.draft, spec, &one.root())?;
+        let target = target_in(&self.draft, spec, &one.root())?;
         match self.site.look_at_link(spec, &target) {
             Ok(row) => report.links.push(row),
             // A plan is for looking at, above all one that would be refused.
@@ -139,7 +112,7 @@ impl Moves<'_> {
     fn plan_ref(&self, one: &Move, notes: &mut Vec<String>) -> Result<RefPlan> {
         let (old, new) = (one.old.as_ref().map(|(_, root)| root), one.root());
         let mut files = Paths::default();
-        diff(self.draft, old, Some(&new), &mut |change| {
+        diff(&self.draft, old, Some(&new), &mut |change| {
             files.count(&change);
             Ok(())
         })?;
@@ -147,14 +120,14 @@ impl Moves<'_> {
         let changed = files.changed.iter().chain(&files.added).filter(is_repomd);
         let repo = |path: &RelPath| Some(path.split_last()?.0.split_last()?.0);
         let repos = changed.filter_map(repo).collect();
-        let open = |file: &_, path: &_| self.site.open_draft(self.draft, file, path);
-        let packages = audit::packages(self.draft, &open, old, Some(&new))?;
+        let open = |file: &_, path: &_| self.site.open_draft(&self.draft, file, path);
+        let packages = audit::packages(&self.draft, &open, old, Some(&new))?;
         for error in &packages.errors {
             notes.push(format!("Packages are not compared in one repo: {error}."));
         }
         Ok(RefPlan {
             name: one.name.to_string(),
-            changed: Changed::between(self.draft, old, Some(&new))?,
+            changed: Changed::between(&self.draft, old, Some(&new))?,
             files,
             packages: old.is_some().then_some(packages),
             repos,
@@ -165,43 +138,39 @@ impl Moves<'_> {
         Goal { snapshot, root: one.root(), time, intent: self.intent }
     }
 
-    fn apply(
-        self,
-        writer: &Writer<'_>,
-        mut report: Report,
-        observer: &dyn Observer,
-    ) -> Result<Report> {
+    fn apply(self, writer: &Writer<'_>, moves: &[Move], mut report: Report) -> Result<Report> {
+        let (site, observer) = (self.site, self.observer);
         let time = jiff::Timestamp::now();
         let mut proposal = Proposal {
             verb: self.verb.to_owned(),
-            details: self.details.clone(),
+            details: details(&report.gates, &report.approvals),
             ..Proposal::default()
         };
         // What would refuse a link is found out before anything is built for it.
-        for one in &self.moves {
-            if let Some(spec) = self.site.link(&one.name) {
-                self.site.look_at_link(&spec, &target_in(self.draft, &spec, &one.root())?)?;
+        for one in moves {
+            if let Some(spec) = site.link(&one.name) {
+                site.look_at_link(&spec, &target_in(&self.draft, &spec, &one.root())?)?;
             }
         }
         if !self.draft.contents().is_empty() {
-            writer.bring_in(self.draft, self.site.home()?.pool())?;
+            writer.bring_in(&self.draft, site.home()?.pool())?;
         }
         let mut prepared: Vec<(ViewSpec, SnapshotId, Prepared)> = Vec::new();
         let mut links: Vec<(LinkReport, Option<PreparedLink>)> = Vec::new();
-        for one in &self.moves {
+        for one in moves {
             let (id, snapshot) = self.snapshot(one, time);
-            if let Some(spec) = self.site.link(&one.name) {
-                let target = target_in(self.draft, &spec, &one.root())?;
-                links.push(self.site.prepare_link(&spec, &target)?);
+            if let Some(spec) = site.link(&one.name) {
+                let target = target_in(&self.draft, &spec, &one.root())?;
+                links.push(site.prepare_link(&spec, &target)?);
                 if one.is_noop() {
                     continue;
                 }
             }
-            if let Some(view) = self.site.view(&one.name)? {
+            if let Some(view) = site.view(&one.name)? {
                 let goal = self.goal(one, id, time);
-                let never_link = |path: &RelPath| self.site.must_not_share(path);
-                let store = &self.site.store;
-                let ready = store.prepare_view(self.draft, &view, &goal, &never_link, observer)?;
+                let never_link = |path: &RelPath| site.must_not_share(path);
+                let store = &site.store;
+                let ready = store.prepare_view(&self.draft, &view, &goal, &never_link, observer)?;
                 prepared.push((view, id, ready));
             }
             let old = one.old.map(|(id, _)| id);
@@ -220,7 +189,7 @@ impl Moves<'_> {
             if observer.interrupted() {
                 return Err(cairn_store::Error::Interrupted.into());
             }
-            let committed = writer.commit(self.draft, proposal)?;
+            let committed = writer.commit(&self.draft, proposal)?;
             report.number = Some(committed.operation.number);
             report.operation = Some(committed.id);
             published = committed.operation.time;
@@ -254,7 +223,7 @@ impl Moves<'_> {
         mounts.extend(report.links.iter().map(|link| link.mount.clone()));
         if !mounts.is_empty() {
             let touched = |list: &ListRoot| mounts.contains(&list.mount);
-            match write_lists(self.site, &touched, Mode::Apply, observer) {
+            match write_lists(site, &touched, Mode::Apply, observer) {
                 Ok(lists) => report.lists = lists,
                 Err(error) => report.notes.push(format!(
                     "The mirror lists were not written: {}; run cairn lists.",
@@ -263,11 +232,25 @@ impl Moves<'_> {
             }
         }
         for view in views {
-            if let Err(error) = self.site.store.tidy_view(&view, published) {
+            if let Err(error) = site.store.tidy_view(&view, published) {
                 report.notes.push(format!("Old trees of {} stay: {}.", view.name, told(&error)));
             }
         }
         Ok(report)
+    }
+
+    /// Returns the moves of links, to be made with those of what they lead to.
+    pub fn link_moves(&self, goals: &[LinkGoal]) -> Result<Vec<Move>> {
+        let time = jiff::Timestamp::now();
+        let one = |goal: &LinkGoal| {
+            let name = goal.spec.name.clone();
+            let old = self.site.current(&name)?;
+            let root = link_tree(&self.draft, goal, old.as_ref().map(|(_, root)| root), time)?;
+            let parents = old.iter().map(|(id, _)| *id).collect();
+            let new = Destination::Tree { root, origin: link_origin(self.verb, goal), parents };
+            Ok(Move { name, old, new })
+        };
+        goals.iter().map(one).collect()
     }
 
     /// Returns the snapshot that a move leads to, and the new one if it must be stored.
@@ -289,25 +272,6 @@ impl Moves<'_> {
             }
         }
     }
-}
-
-/// Returns the moves of links, to be made with those of what they lead to.
-pub(super) fn link_moves(
-    site: &Site,
-    draft: &Draft<'_>,
-    verb: &str,
-    goals: &[LinkGoal],
-) -> Result<Vec<Move>> {
-    let time = jiff::Timestamp::now();
-    let one = |goal: &LinkGoal| {
-        let name = goal.spec.name.clone();
-        let old = site.current(&name)?;
-        let root = link_tree(draft, goal, old.as_ref().map(|(_, root)| root), time)?;
-        let parents = old.iter().map(|(id, _)| *id).collect();
-        let new = Destination::Tree { root, origin: link_origin(verb, goal), parents };
-        Ok(Move { name, old, new })
-    };
-    goals.iter().map(one).collect()
 }
 
 /// Turns a configured name into a ref name.

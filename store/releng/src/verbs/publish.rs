@@ -41,10 +41,7 @@ pub fn publish(
         if !wanted.is_empty() && !wanted.contains(&view.name) {
             continue;
         }
-        let _writer = match mode {
-            Mode::Apply => Some(site.store.writer(std::slice::from_ref(&view.name))?),
-            Mode::DryRun => None,
-        };
+        let _writer = site.writer(mode, std::slice::from_ref(&view.name))?;
         // Only under the lock is what the ref names what it goes on naming.
         let state = site.store.get_ref(&view.name)?;
         let Some(snapshot) = state.map(|state| state.snapshot).or(snapshot) else {

@@ -3,10 +3,10 @@
 use cairn_store::progress::Observer;
 use cairn_store::publish::Intent;
 use cairn_store::refs::{RefName, Rev};
-use cairn_store::tree::Draft;
 
 use super::forecast::Forecast;
-use super::moves::{Destination, Move, Moves};
+use super::moves::{Destination, Move};
+use super::turn::Turn;
 use crate::error::Result;
 use crate::report::{Mode, Report};
 use crate::site::Site;
@@ -22,15 +22,8 @@ pub fn rollback(
     let name = RefName::new(name)?;
     // Before the locks, whose files are named after the ref: a ref that is not there is an error.
     site.store.resolve(&Rev::Ref(name.clone()))?;
-    let mut report = Report::default();
-    let writer = match mode {
-        Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
-        Mode::DryRun => None,
-    };
-    report.notes = match &writer {
-        Some(writer) => site.recover(writer, observer)?,
-        None => site.store.notes().to_vec(),
-    };
+    let mut turn = Turn::begin(site, "rollback", mode, std::slice::from_ref(&name), observer)?;
+    turn.intent = Intent::Back;
     let id = match to {
         Some(rev) => site.resolve(rev)?,
         None => site.store.resolve(&Rev::Before(name.clone(), 1))?,
@@ -40,17 +33,7 @@ pub fn rollback(
     if let (Mode::DryRun, Some((current, now))) = (mode, &old)
         && *current != id
     {
-        report.forecast = Some(Forecast::between(site, now, &root)?);
+        turn.report.forecast = Some(Forecast::between(site, now, &root)?);
     }
-    let draft = Draft::new(&site.store);
-    let moves = Moves {
-        site,
-        draft: &draft,
-        verb: "rollback",
-        moves: vec![Move { name, old, new: Destination::Snapshot { id, root } }],
-        intent: Intent::Back,
-        details: serde_json::Value::Null,
-        inodes: Vec::new(),
-    };
-    moves.run(mode, writer.as_ref(), report, observer)
+    turn.finish(vec![Move { name, old, new: Destination::Snapshot { id, root } }])
 }

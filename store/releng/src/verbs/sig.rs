@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
-use cairn_store::publish::Intent;
 use cairn_store::refs::RefName;
-use cairn_store::snapshot::Origin;
-use cairn_store::transform::{exclude, graft, overlay, settle_times};
+use cairn_store::transform::{exclude, graft, overlay};
 use cairn_store::tree::{DirEntry, Draft, Entry, lookup};
 use globset::GlobSet;
 
 use super::Merge;
-use super::moves::{Destination, Move, Moves, ref_name};
-use super::stage::{StageOptions, described, is_repodata, merge_name};
-use super::vet::Staged;
+use super::judge::Asked;
+use super::moves::ref_name;
+use super::stage::{StageOptions, is_repodata, merge_name};
+use super::turn::Turn;
+use crate::config::Environment;
 use crate::error::{Error, Result};
 use crate::names::{ReleaseView, SigView, sig_compose};
-use crate::report::{Mode, Report};
+use crate::report::Report;
 use crate::repos::Inputs;
 use crate::site::{Site, glob_set};
 
@@ -46,81 +46,55 @@ pub fn stage_sig(
     };
     let name = ref_name(sig.staging_ref.clone())?;
     let sources = sources(site, &release, &sig)?;
-    let mut report = Report::default();
-    let writer = match options.mode {
-        Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
-        Mode::DryRun => None,
-    };
-    report.notes = match &writer {
-        Some(writer) => site.recover(writer, observer)?,
-        None => site.store.notes().to_vec(),
-    };
+    let asked = Asked::of(site, Environment::Staging, &options.skip_gates)?;
+    let mut turn = Turn::begin(site, "stage", options.mode, std::slice::from_ref(&name), observer)?;
     let old = site.current(&name)?;
-    let draft = Draft::new(&site.store);
     let old_root = old.map(|(_, root)| root);
     let excluded = glob_set("defaults.update_exclude", &site.config.defaults.update_exclude)?;
     let mut root = old_root;
-    let mut parts = Vec::new();
+    let mut trees = Vec::new();
     for source in &sources {
         let part = match options.merge {
-            Merge::Keep => without_extras(&draft, &source.root, &excluded)?,
+            Merge::Keep => without_extras(&turn.draft, &source.root, &excluded)?,
             Merge::Exact => source.root,
         };
         let others = others(&release, &sig, &source.project)?;
-        root = Some(laid(&draft, root, &source.project, &part, &others, options.merge)?);
-        parts.push(alone(&draft, &source.project, &part)?);
+        root = Some(laid(&turn.draft, root, &source.project, &part, &others, options.merge)?);
+        trees.push(alone(&turn.draft, &source.project, &part)?);
     }
-    let mut root = root.ok_or_else(|| Error::Setting {
+    let root = root.ok_or_else(|| Error::Setting {
         key: format!("release.{}.sigs", release.major()),
         reason: format!("the sig {} has no compose", sig.sig),
     })?;
-    if let Some(old) = &old_root {
-        let settled = settle_times(&draft, old, &root)?;
-        root = settled.root;
-        report.times_moved = settled.moved;
-    }
+    let mut root = turn.settled(old_root.as_ref(), root)?;
     if options.merge == Merge::Keep {
         // A SIG's repos are not those of the release, so its comps and modules are those of its
         // own composes, which their metadata has.
         let (composes, advisories) = (Vec::new(), BTreeMap::new());
-        let inputs = Inputs { release: &release, trees: parts, composes, advisories };
-        let mode = options.mode;
-        // The other projects are neither described nor signed anew.
+        let inputs = Inputs { release: &release, trees, composes, advisories };
         let projects: Vec<RelPath> = sources.iter().map(|source| source.project.clone()).collect();
-        let before = old_root.map(|old| only(&draft, &old, &projects)).transpose()?;
-        let made = described(
-            site,
-            &draft,
-            before.as_ref(),
-            &only(&draft, &root, &projects)?,
-            &inputs,
-            mode,
-            &mut report,
-            observer,
-        )?;
-        root = exchanged(&draft, &root, &made, &projects)?;
+        root = described_projects(&mut turn, old_root.as_ref(), &root, &projects, &inputs)?;
     }
-    let (skip_gates, mode) = (options.skip_gates.as_slice(), options.mode);
-    let staged =
-        Staged { site, draft: &draft, release, name: &name, old: old_root, root, skip_gates, mode };
-    let details = staged.vet(&mut report, observer)?;
-    let mut origin = Origin { verb: "stage".into(), ..Origin::default() };
-    for source in &sources {
-        origin.facts.insert(source.name.to_string(), source.snapshot.to_string());
-    }
-    origin.facts.insert("merge".into(), merge_name(options.merge).into());
-    let parents = old.iter().map(|(id, _)| *id).chain(sources.iter().map(|s| s.snapshot));
-    let parents = parents.collect();
-    let moves = Moves {
-        site,
-        draft: &draft,
-        verb: "stage",
-        moves: vec![Move { name, old, new: Destination::Tree { root, origin, parents } }],
-        intent: Intent::Forward,
-        details,
-        inodes: Vec::new(),
-    };
-    moves.run(options.mode, writer.as_ref(), report, observer)
+    turn.judge_staged(&asked, release, &name, old_root, root)?;
+    let fact = |source: &Source| (source.name.to_string(), source.snapshot.to_string());
+    let mut facts: BTreeMap<_, _> = sources.iter().map(fact).collect();
+    facts.insert("merge".into(), merge_name(options.merge).into());
+    let moves = vec![turn.to_tree(name, old, root, facts, sources.iter().map(|s| s.snapshot))];
+    turn.finish(moves)
+}
+
+/// Describes these projects of a SIG's tree; the others are neither described nor signed anew.
+pub(super) fn described_projects(
+    turn: &mut Turn<'_>,
+    old: Option<&DirEntry>,
+    root: &DirEntry,
+    projects: &[RelPath],
+    inputs: &Inputs<'_>,
+) -> Result<DirEntry> {
+    let before = old.map(|old| only(&turn.draft, old, projects)).transpose()?;
+    let part = only(&turn.draft, root, projects)?;
+    let made = turn.described(before.as_ref(), &part, inputs)?;
+    exchanged(&turn.draft, root, &made, projects)
 }
 
 /// A compose of a SIG, and where in the SIG's view it belongs.

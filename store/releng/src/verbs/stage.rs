@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use cairn_store::fs::Time;
 use cairn_store::id::SnapshotId;
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
-use cairn_store::publish::Intent;
 use cairn_store::refs::RefName;
-use cairn_store::snapshot::Origin;
-use cairn_store::transform::{exclude, overlay, settle_times};
+use cairn_store::transform::{exclude, overlay};
 use cairn_store::tree::{DirEntry, Draft};
 
 use super::Merge;
-use super::moves::{Destination, Move, Moves, ref_name};
-use super::vet::Staged;
-use crate::audit::repos::in_repodata;
+use super::judge::Asked;
+use super::moves::ref_name;
+use super::turn::Turn;
+use crate::config::Environment;
 use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
-use crate::repos::{ComposeInput, Inputs, regenerate};
-use crate::signing::{Signer, TreeSigner};
+use crate::repos::{ComposeInput, Inputs};
 use crate::site::{Site, glob_set};
 
 /// How composes are staged.
@@ -52,25 +49,13 @@ pub fn stage(
         };
         sources.push((source, current));
     }
-    let mut report = Report::default();
-    let writer = match options.mode {
-        Mode::Apply => Some(site.store.writer(std::slice::from_ref(&name))?),
-        Mode::DryRun => None,
-    };
-    report.notes = match &writer {
-        Some(writer) => site.recover(writer, observer)?,
-        None => site.store.notes().to_vec(),
-    };
+    let asked = Asked::of(site, Environment::Staging, &options.skip_gates)?;
+    let mut turn = Turn::begin(site, "stage", options.mode, std::slice::from_ref(&name), observer)?;
     let old = site.current(&name)?;
-    let draft = Draft::new(&site.store);
     let roots: Vec<DirEntry> = sources.iter().map(|(_, (_, root))| *root).collect();
     let old_root = old.map(|(_, root)| root);
-    let mut root = staged(site, &draft, old_root, &roots, options.merge)?;
-    if let Some(old) = &old_root {
-        let settled = settle_times(&draft, old, &root)?;
-        root = settled.root;
-        report.times_moved = settled.moved;
-    }
+    let mut root = staged(site, &turn.draft, old_root, &roots, options.merge)?;
+    root = turn.settled(old_root.as_ref(), root)?;
     if options.merge == Merge::Keep {
         let inputs = Inputs {
             release: &release,
@@ -78,76 +63,17 @@ pub fn stage(
             composes: compose_inputs(site, composes, &sources)?,
             advisories: BTreeMap::new(),
         };
-        root = described(
-            site,
-            &draft,
-            old_root.as_ref(),
-            &root,
-            &inputs,
-            options.mode,
-            &mut report,
-            observer,
-        )?;
+        root = turn.described(old_root.as_ref(), &root, &inputs)?;
     }
-    let (skip_gates, mode) = (options.skip_gates.as_slice(), options.mode);
-    let staged =
-        Staged { site, draft: &draft, release, name: &name, old: old_root, root, skip_gates, mode };
-    let details = staged.vet(&mut report, observer)?;
-    let mut origin = Origin { verb: "stage".into(), ..Origin::default() };
-    for (source, (id, _)) in &sources {
-        origin.facts.insert(source.to_string(), id.to_string());
-    }
-    origin.facts.insert("merge".into(), merge_name(options.merge).into());
-    let parents = old.iter().map(|(id, _)| *id).chain(sources.iter().map(|(_, (id, _))| *id));
-    let parents = parents.collect();
-    let moves = Moves {
-        site,
-        draft: &draft,
-        verb: "stage",
-        moves: vec![Move { name, old, new: Destination::Tree { root, origin, parents } }],
-        intent: Intent::Forward,
-        details,
-        inodes: Vec::new(),
+    turn.judge_staged(&asked, release, &name, old_root, root)?;
+    let fact = |(source, (id, _)): &(RefName, (SnapshotId, DirEntry))| {
+        (source.to_string(), id.to_string())
     };
-    moves.run(options.mode, writer.as_ref(), report, observer)
-}
-
-/// Gives a tree that keeps what the new side lacks metadata that describes it, signed where the
-/// release is signed.
-#[expect(clippy::too_many_arguments, reason = "one step of two verbs, with all that they know")]
-pub(super) fn described(
-    site: &Site,
-    draft: &Draft<'_>,
-    old: Option<&DirEntry>,
-    new: &DirEntry,
-    inputs: &Inputs<'_>,
-    mode: Mode,
-    report: &mut Report,
-    observer: &dyn Observer,
-) -> Result<DirEntry> {
-    let made = regenerate(site, draft, old, new, inputs, mode, observer)?;
-    report.notes.extend(made.notes);
-    report.repos.extend(made.repos);
-    let mut root = made.root;
-    let source = |file: &_, path: &RelPath| site.open_draft(draft, file, path);
-    if old != Some(&root)
-        && let Some(signer) = Signer::for_release(&site.config, inputs.release)?
-    {
-        let time = Time { secs: jiff::Timestamp::now().as_second(), nanos: 0 };
-        let signer = TreeSigner { draft, source: &source, signer: &signer, time, mode };
-        let signed = signer.sign(old, &root, observer)?;
-        root = signed.root;
-        report.signed.extend(signed.signed);
-    }
-    // Metadata has times too, which readers must see move; what was said of metadata that has been
-    // replaced since is not true any more.
-    report.times_moved.retain(|path| !in_repodata(path));
-    let Some(old) = old else { return Ok(root) };
-    let settled = settle_times(draft, old, &root)?;
-    report.times_moved.extend(settled.moved);
-    report.times_moved.sort_unstable();
-    report.times_moved.dedup();
-    Ok(settled.root)
+    let mut facts: BTreeMap<_, _> = sources.iter().map(fact).collect();
+    facts.insert("merge".into(), merge_name(options.merge).into());
+    let made_of = sources.iter().map(|(_, (id, _))| *id);
+    let moves = vec![turn.to_tree(name, old, root, facts, made_of)];
+    turn.finish(moves)
 }
 
 /// Returns where the composes were when they were ingested: their comps files are there.

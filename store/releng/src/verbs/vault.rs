@@ -5,27 +5,22 @@
 
 use std::collections::BTreeMap;
 
-use cairn_store::fs::Time;
 use cairn_store::id::SnapshotId;
-use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
-use cairn_store::publish::Intent;
 use cairn_store::refs::RefName;
-use cairn_store::snapshot::Origin;
 use cairn_store::transform::{exclude, settle_times};
-use cairn_store::tree::{DirEntry, Draft};
+use cairn_store::tree::DirEntry;
 
 use super::embargo::is_embargoed;
-use super::moves::{Destination, Move, Moves, ref_name};
-use super::promote::{add_notes, add_refusals, check_deletes, details, judge, max_deletes};
+use super::judge::{Asked, Candidate, max_deletes};
+use super::moves::{Move, ref_name};
+use super::turn::Turn;
 use crate::audit::repos::in_repodata;
 use crate::config::{Environment, Percent, Version};
 use crate::error::{Error, Result};
-use crate::gates::{self, Recorded, RefGates, Shared, Subject};
 use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
-use crate::repos::{Inputs, regenerate};
-use crate::signing::{Signer, TreeSigner};
+use crate::repos::Inputs;
 use crate::site::Site;
 
 /// Where the metadata of the copy comes from.
@@ -65,42 +60,19 @@ pub fn vault(
     observer: &dyn Observer,
 ) -> Result<Report> {
     let (release, version) = version(site, release)?;
-    let mut report = Report::default();
-    let copies = copies(site, &release, version, options, &mut report.notes)?;
+    let mut notes = Vec::new();
+    let copies = copies(site, &release, version, options, &mut notes)?;
     let names: Vec<RefName> = copies.iter().map(|copy| copy.name.clone()).collect();
-    let writer = match options.mode {
-        Mode::Apply => Some(site.store.writer(&names)?),
-        Mode::DryRun => None,
-    };
-    report.notes.extend(match &writer {
-        Some(writer) => site.recover(writer, observer)?,
-        None => site.store.notes().to_vec(),
-    });
-    let required = gates::required(site, Environment::Vault).unwrap_or_default();
-    let draft = Draft::new(&site.store);
-    let run = Run { site, draft: &draft, release, version, options, required: &required, observer };
+    let mut turn = Turn::begin(site, "vault", options.mode, &names, observer)?;
+    turn.report.notes.splice(0..0, notes);
+    let asked = Asked::of(site, Environment::Vault, &[])?;
+    let run = Run { release, version, options, asked: &asked };
     let mut moves = Vec::new();
     for copy in copies {
-        moves.extend(run.one(copy, &mut report)?);
+        moves.extend(run.one(&mut turn, copy)?);
     }
-    add_notes(&mut report, &required, &[]);
-    match options.mode {
-        Mode::Apply if report.gates.iter().any(RefGates::is_refused) => {
-            return Err(Error::Gates(report.gates));
-        }
-        Mode::Apply => {}
-        Mode::DryRun => add_refusals(&mut report),
-    }
-    let moves = Moves {
-        site,
-        draft: &draft,
-        verb: "vault",
-        moves,
-        intent: Intent::Forward,
-        details: details(&report.gates, &[]),
-        inodes: Vec::new(),
-    };
-    moves.run(options.mode, writer.as_ref(), report, observer)
+    turn.conclude(&asked)?;
+    turn.finish(moves)
 }
 
 /// Returns the release and version that are meant, if they may be vaulted.
@@ -188,106 +160,65 @@ fn copies(
 
 /// One run, for each copy.
 struct Run<'a> {
-    site: &'a Site,
-    draft: &'a Draft<'a>,
     release: ReleaseView<'a>,
     version: Version,
     options: &'a VaultOptions,
-    required: &'a [String],
-    observer: &'a dyn Observer,
+    asked: &'a Asked<'a>,
 }
 
 impl Run<'_> {
     /// Makes the tree of one copy; nothing where what is in the vault stays.
-    fn one(&self, copy: Copy, report: &mut Report) -> Result<Option<Move>> {
-        let (site, options) = (self.site, self.options);
+    fn one(&self, turn: &mut Turn<'_>, copy: Copy) -> Result<Option<Move>> {
+        let (site, options) = (turn.site, self.options);
         let Copy { source, name, kind } = copy;
-        let Some((id, from)) = site.current(&source)? else {
-            return Err(cairn_store::Error::UnknownRef(source.to_string()).into());
-        };
+        let (id, from) = site.existing(&source)?;
         let old = site.current(&name)?;
         let (vaulted, before) = (old.map(|(id, _)| id), old.map(|(_, root)| root));
         if is_embargoed(&from) {
             let reason = format!("{source} is under embargo; cairn open {source} comes first");
-            let refused = Error::Refused { name: name.to_string(), rule: "embargo", reason };
-            match options.mode {
-                Mode::Apply => return Err(refused),
-                Mode::DryRun => report.refusals.push(refused.to_string()),
-            }
+            turn.refuse(Error::Refused { name: name.to_string(), rule: "embargo", reason })?;
         }
         let mut root = match options.repodata {
             VaultRepodata::Taken => from,
-            VaultRepodata::Anew => self.anew(&from, before.as_ref(), report)?,
+            VaultRepodata::Anew => self.anew(turn, &from, before.as_ref())?,
         };
         if let Some(old) = &before {
-            let settled = settle_times(self.draft, old, &root)?;
+            let settled = settle_times(&turn.draft, old, &root)?;
             root = settled.root;
             // The SIGs of production go on with the next version, and those that are in the vault
             // must not.
             if kind == Kind::Along
                 && root != *old
                 && Some(self.version) == self.release.channel().previous
-                && self.has_moved_on(vaulted, &source, &from)?
+                && has_moved_on(site, vaulted, &source, &from)?
             {
-                report.notes.push(format!(
+                turn.report.notes.push(format!(
                     "{name} is there, and {source} is another tree by now: it stays; --sig {} \
                      takes the new one.",
                     name.as_str().rsplit('/').next().unwrap_or_default()
                 ));
                 return Ok(None);
             }
-            report.times_moved.extend(settled.moved);
-            let allowed = options.allow_deletes;
-            match (check_deletes(site, self.draft, &name, old, &root, allowed), options.mode) {
-                (Err(error @ Error::Refused { .. }), Mode::DryRun) => {
-                    report.refusals.push(error.to_string());
-                }
-                (result, _) => result?,
-            }
+            turn.report.times_moved.extend(settled.moved);
+            turn.check_deletes(&name, old, &root, options.allow_deletes)?;
         }
-        if before != Some(root) && !self.required.is_empty() {
-            let subject = Subject {
-                site,
-                draft: self.draft,
-                name: Some(name.to_string()),
-                recorded: Recorded::Taken,
+        if !self.asked.is_empty() {
+            let candidate = Candidate {
+                name: &name,
                 root,
                 before,
                 published: before,
-                release: Some(self.release),
+                release: self.release,
                 version: Some(self.version),
-                mount: site.view(&name)?.map(|view| view.mount),
                 max_deletes: options.allow_deletes.or(max_deletes(site, &name)?),
-                mode: options.mode,
-                observer: self.observer,
-                shared: Shared::default(),
             };
-            let gates = judge(&subject, self.required, &[])?;
-            report.gates.push(RefGates { name: name.to_string(), gates });
+            turn.judge(self.asked, &candidate)?;
         }
-        let mut origin = Origin { verb: "vault".into(), ..Origin::default() };
-        origin.facts.insert(source.to_string(), id.to_string());
+        let mut facts = BTreeMap::from([(source.to_string(), id.to_string())]);
         if options.repodata == VaultRepodata::Anew {
-            origin.facts.insert("repodata".into(), "anew".into());
+            facts.insert("repodata".into(), "anew".into());
         }
-        let parents: Vec<SnapshotId> = old.iter().map(|(id, _)| *id).chain([id]).collect();
-        Ok(Some(Move { name, old, new: Destination::Tree { root, origin, parents } }))
-    }
-
-    /// Returns whether production shows another tree than the one that went to the vault.
-    fn has_moved_on(
-        &self,
-        vaulted: Option<SnapshotId>,
-        source: &RefName,
-        now: &DirEntry,
-    ) -> Result<bool> {
-        let Some(vaulted) = vaulted else { return Ok(false) };
-        let store = &self.site.store;
-        let facts = store.snapshot(&vaulted)?.origin.facts;
-        let Some(id) = facts.get(source.as_str()).and_then(|id| self.site.resolve(id).ok()) else {
-            return Ok(true);
-        };
-        Ok(store.try_snapshot(&id)?.is_none_or(|then| then.root() != *now))
+        Ok(Some(turn.to_tree(name, old, root, facts, [id])))
     }
 
     /// Drops all metadata and makes it anew for every repo that had some.
@@ -296,27 +227,31 @@ impl Run<'_> {
     /// that what is made is what is there where that describes the packages.
     fn anew(
         &self,
+        turn: &mut Turn<'_>,
         from: &DirEntry,
         vaulted: Option<&DirEntry>,
-        report: &mut Report,
     ) -> Result<DirEntry> {
-        let (site, draft, mode) = (self.site, self.draft, self.options.mode);
         // The directories stay: they say where the repos are.
-        let bare = exclude(draft, from, &in_repodata)?;
+        let bare = exclude(&turn.draft, from, &in_repodata)?;
         let (trees, composes, advisories) = (Vec::new(), Vec::new(), BTreeMap::new());
         let inputs = Inputs { release: &self.release, trees, composes, advisories };
-        let made = regenerate(site, draft, Some(from), &bare, &inputs, mode, self.observer)?;
-        report.notes.extend(made.notes);
-        report.repos.extend(made.repos);
-        let Some(signer) = Signer::for_release(&site.config, &self.release)? else {
-            return Ok(made.root);
-        };
-        let source = |file: &_, path: &RelPath| site.open_draft(draft, file, path);
-        let time = Time { secs: jiff::Timestamp::now().as_second(), nanos: 0 };
-        let signer = TreeSigner { draft, source: &source, signer: &signer, time, mode };
+        let made = turn.regenerated(Some(from), &bare, &inputs)?;
         // A signature that the vault has over the same bytes stays, so that again is a no-op.
-        let signed = signer.sign(Some(vaulted.unwrap_or(from)), &made.root, self.observer)?;
-        report.signed.extend(signed.signed);
-        Ok(signed.root)
+        turn.signed(&self.release, Some(vaulted.unwrap_or(from)), made)
     }
+}
+
+/// Returns whether production shows another tree than the one that went to the vault.
+fn has_moved_on(
+    site: &Site,
+    vaulted: Option<SnapshotId>,
+    source: &RefName,
+    now: &DirEntry,
+) -> Result<bool> {
+    let Some(vaulted) = vaulted else { return Ok(false) };
+    let facts = site.store.snapshot(&vaulted)?.origin.facts;
+    let Some(id) = facts.get(source.as_str()).and_then(|id| site.resolve(id).ok()) else {
+        return Ok(true);
+    };
+    Ok(site.store.try_snapshot(&id)?.is_none_or(|then| then.root() != *now))
 }
