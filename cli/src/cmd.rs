@@ -84,6 +84,7 @@ impl Context<'_> {
 /// Runs a command, which was typed so, and returns its exit code.
 pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
     let progress = Progress::new(&cli.global);
+    crate::patience::begin(&cli.global, output);
     let context = Context { global: &cli.global, output, progress, command };
     let result = match &cli.command {
         Command::Init(args) => init::run(&context, args),

@@ -19,6 +19,8 @@ const FINDINGS: usize = 20;
 pub const BUG: u8 = 70;
 /// The exit code for usage and configuration.
 pub const USAGE: u8 = 2;
+/// The exit code for what is done in part.
+pub const PARTIAL: u8 = 5;
 /// The exit code for what could not be signed, and for signatures that are not good.
 pub const SIGNING: u8 = 12;
 
@@ -57,6 +59,25 @@ impl Failure {
     /// Makes an error that is our own fault.
     pub fn bug(message: impl Into<String>) -> Self {
         Self::new(BUG, "bug", message.into())
+    }
+
+    /// Returns the exit code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Says of a command that is given up in the middle what became of it: nothing, or the operation
+    /// of this number.
+    pub fn given_up(mut self, logged: Option<u64>) -> Self {
+        if let Some(number) = logged {
+            self.message += &format!("; operation {number} is logged, its views may be pending");
+            self.hint = Some("cairn publish finishes it when the mount is back".into());
+            // A signal keeps its own code.
+            if self.code < 128 {
+                self.code = PARTIAL;
+            }
+        }
+        self
     }
 
     /// Prints the failure and returns its exit code.
@@ -261,6 +282,11 @@ fn classify_store(error: &StoreError) -> (u8, &'static str, Option<String>) {
         StoreError::Busy { .. } => {
             (11, "busy", hint("wait for it, or give --lock-wait a longer time"))
         }
+        StoreError::LockLost { .. } => (
+            11,
+            "lock-lost",
+            hint("somebody else may be at work on it: look at cairn status, then repeat"),
+        ),
         StoreError::Corrupt { .. } | StoreError::Mismatch { .. } => {
             (13, "corrupt", hint("run cairn fsck --full to see what else is damaged"))
         }
@@ -287,6 +313,11 @@ fn classify_store(error: &StoreError) -> (u8, &'static str, Option<String>) {
         ),
         StoreError::BadRefName { .. } => (USAGE, "bad-ref-name", hint("such as production/9.7")),
         StoreError::NoSuchPath { .. } => (1, "no-such-path", hint("cairn ls shows what is there")),
+        StoreError::Mount { reason, .. } if reason.starts_with("it has not answered") => (
+            1,
+            "mount",
+            hint("look after its server, or umount -f it; answer_within says how long to wait"),
+        ),
         StoreError::Mount { .. } => {
             (1, "mount", hint("mount it; a mount that is new is made cairn's by cairn init"))
         }

@@ -4,6 +4,7 @@ mod args;
 mod cmd;
 mod failure;
 mod output;
+mod patience;
 mod progress;
 
 use std::process::ExitCode;

@@ -25,6 +25,11 @@ pub fn signal_exit_code() -> u8 {
     u8::try_from(128 + signal).unwrap_or(1)
 }
 
+/// Returns whether a signal has asked this process to stop.
+pub fn is_stopped() -> bool {
+    STOPPED_BY.get().is_some_and(|flag| flag.load(Ordering::Relaxed) != 0)
+}
+
 /// Shows progress as the flags want it.
 pub struct Progress {
     mode: Shown,

@@ -237,6 +237,7 @@ fn round(
         if observer.interrupted() {
             return Err(Error::Interrupted);
         }
+        lock.check()?;
         let result = apply(&facts, &one.step, session, &mut mention, observer);
         done.push(told(one, outcome(result)?));
     }

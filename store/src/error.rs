@@ -96,6 +96,14 @@ pub enum Error {
         /// Who holds it since when.
         holder: Holder,
     },
+    /// A lock that was held is not ours any more.
+    #[error("the lock of {what} was lost: {reason}")]
+    LockLost {
+        /// What was locked: a ref or the store.
+        what: String,
+        /// How that was noticed, and who has it if that is known.
+        reason: String,
+    },
     /// A ref moved between planning and committing.
     #[error("{name} moved while this command ran: expected {expected}, found {found}")]
     Stale {

@@ -2,7 +2,9 @@
 //!
 //! In builds with debug assertions (which the tests use) `CAIRN_CRASH_AT=point[:n]` kills the
 //! process with SIGKILL at the n-th time that it reaches the point, so that nothing can run
-//! afterwards: no destructor, no flush, no signal handler. In release builds a hit is nothing.
+//! afterwards: no destructor, no flush, no signal handler. `CAIRN_STOP_AT=point[:n]` stops it with
+//! SIGSTOP instead, so that a test can change the world in the middle of it. In release builds a hit
+//! is nothing.
 
 macro_rules! crash_points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -121,24 +123,38 @@ crash_points! {
     RepodataReplaced = "repodata-replaced",
 }
 
-/// Dies here if this run was told to.
+/// Dies or stops here if this run was told to.
 #[cfg(debug_assertions)]
 pub fn hit(point: CrashPoint) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static SEEN: AtomicU64 = AtomicU64::new(0);
 
-    let wanted = WANTED.get_or_init(|| {
-        let text = crate::fs::env("CAIRN_CRASH_AT")?;
+    /// A point that was asked for, and how often it was reached.
+    struct Wanted {
+        name: String,
+        nth: u64,
+        seen: AtomicU64,
+    }
+    fn wanted(variable: &str) -> Option<Wanted> {
+        let text = crate::fs::env(variable)?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.to_owned(), nth.parse().unwrap_or(1)))
-    });
-    if let Some((name, nth)) = wanted
-        && name == point.name()
-        && SEEN.fetch_add(1, Ordering::SeqCst) + 1 == *nth
-    {
+        let (name, nth) = (name.to_owned(), nth.parse().unwrap_or(1));
+        Some(Wanted { name, nth, seen: AtomicU64::new(0) })
+    }
+    static CRASH: OnceLock<Option<Wanted>> = OnceLock::new();
+    static STOP: OnceLock<Option<Wanted>> = OnceLock::new();
+
+    let is_here = |wanted: &Option<Wanted>| {
+        wanted.as_ref().is_some_and(|wanted| {
+            wanted.name == point.name()
+                && wanted.seen.fetch_add(1, Ordering::SeqCst) + 1 == wanted.nth
+        })
+    };
+    if is_here(CRASH.get_or_init(|| wanted("CAIRN_CRASH_AT"))) {
         crate::fs::kill_self();
+    }
+    if is_here(STOP.get_or_init(|| wanted("CAIRN_STOP_AT"))) {
+        crate::fs::stop_self();
     }
 }
 

@@ -166,6 +166,7 @@ impl Dir {
     }
 
     fn fail<T>(&self, op: &'static str, name: &[u8], result: rustix::io::Result<T>) -> Result<T> {
+        crate::hang::beat();
         result.map_err(|e| io_error(op, self.path_of(name), e))
     }
 
@@ -231,7 +232,9 @@ impl Dir {
 
     /// Returns what `lstat` says of an entry, or nothing if it is not there.
     pub fn try_stat(&self, name: &[u8]) -> Result<Option<Stat>> {
-        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let found = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        crate::hang::beat();
+        match found {
             Ok(st) => Ok(Some(Stat::new(&st))),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(io_error("stat", self.path_of(name), errno)),
@@ -496,12 +499,24 @@ impl Dir {
         self.fail("sync filesystem", b"", rustix::fs::syncfs(&self.fd))
     }
 
+    /// Returns whether the file system is known to be this machine's own, so that nobody else can
+    /// give away a lock of it.
+    pub fn is_local(&self) -> Result<bool> {
+        let st = self.fail("stat filesystem", b"", rustix::fs::fstatfs(&self.fd))?;
+        // Its type differs between architectures.
+        Ok(LOCAL.contains(&(st.f_type as u32)))
+    }
+
     /// Returns the bytes and inodes that are free for an unprivileged user.
     pub fn free(&self) -> Result<(u64, u64)> {
         let st = self.fail("stat filesystem", b"", rustix::fs::fstatvfs(&self.fd))?;
         Ok((st.f_bavail.saturating_mul(st.f_frsize), st.f_favail))
     }
 }
+
+/// The magic numbers of file systems that are local: ext4, XFS, btrfs, tmpfs, F2FS, ZFS, bcachefs.
+const LOCAL: [u32; 7] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e];
 
 fn timestamps(mtime: Time) -> Timestamps {
     let time = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
@@ -517,10 +532,12 @@ pub struct OpenFile {
 
 impl OpenFile {
     fn fail<T>(&self, op: &'static str, result: rustix::io::Result<T>) -> Result<T> {
+        crate::hang::beat();
         result.map_err(|e| io_error(op, self.path.clone(), e))
     }
 
     fn fail_io<T>(&self, op: &'static str, result: io::Result<T>) -> Result<T> {
+        crate::hang::beat();
         result.map_err(|source| Error::Io { op, path: self.path.clone(), source })
     }
 
@@ -549,6 +566,26 @@ impl OpenFile {
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         let result = std::os::unix::fs::FileExt::read_exact_at(&self.file, buffer, offset);
         self.fail_io("read", result)
+    }
+
+    /// Reads up to the buffer's length from an offset; less only at the end.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let rest = &mut buffer[done..];
+            match std::os::unix::fs::FileExt::read_at(&self.file, rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.fail_io("read", Err(error)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes all bytes at an offset.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.fail_io("write", std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset))
     }
 
     /// Writes all bytes.
@@ -606,6 +643,11 @@ impl OpenFile {
     /// Flushes content and metadata to disk.
     pub fn sync(&self) -> Result<()> {
         self.fail("sync", rustix::fs::fsync(&self.file))
+    }
+
+    /// Flushes content to disk, or to the server whose it is.
+    pub fn sync_data(&self) -> Result<()> {
+        self.fail("sync", rustix::fs::fdatasync(&self.file))
     }
 
     /// Tries to take the file's lock without waiting; returns whether it was free.
@@ -669,6 +711,12 @@ pub fn canonical(path: &Path) -> Result<PathBuf> {
     })
 }
 
+/// Asks the file system of a path something that only its server knows, and returns when it has
+/// answered, whatever it says.
+pub fn reach(path: &Path) {
+    let _ = rustix::fs::statvfs(path);
+}
+
 /// Makes sure that a directory cannot be put aside and replaced by whoever likes: neither it nor
 /// one above it may be written by everybody, unless it is sticky, as /tmp is. Of a path that is
 /// still to be made, what is there of it.
@@ -727,6 +775,12 @@ pub fn kill_self() {
     loop {
         std::thread::park();
     }
+}
+
+/// Stops this process until somebody lets it go on.
+#[cfg(debug_assertions)]
+pub fn stop_self() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
 }
 
 /// Raises the limit of open files to what the system allows, so that deep trees can be walked.

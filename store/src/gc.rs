@@ -31,7 +31,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::id::{ObjectId, OperationId, PackId, SnapshotId};
-use crate::lock::Lock;
+use crate::lock::{Lock, Locks};
 use crate::log::Collected;
 use crate::mount::Mount;
 use crate::progress::Observer;
@@ -276,9 +276,10 @@ impl Store {
         }
         plan.rescue();
         // Before anything is written: on a full disk this makes the room for it.
-        plan.empty_trash(observer)?;
+        plan.empty_trash(self.held(), observer)?;
         let writer = self.sole_writer(wait)?;
         plan.refresh(self, observer)?;
+        self.held().check()?;
         plan.report.packs_removed = compact::remove_old_packs(self, plan.policy)?;
         let victims = plan.chosen();
         for pool in &mut plan.report.pools {
@@ -429,12 +430,13 @@ impl Plan<'_> {
     }
 
     /// Removes for good what has been in the trash for long enough.
-    fn empty_trash(&mut self, observer: &dyn Observer) -> Result<()> {
+    fn empty_trash(&mut self, locks: &Locks, observer: &dyn Observer) -> Result<()> {
         // All are looked at first: removing one name moves the change time of an inode that
         // another pool's trash has too.
         let pools = || self.mounts.iter().zip(&self.listings);
         let looked: Vec<_> = pools().map(|(m, listing)| listing.trash(m.pool())).collect();
         let mut results = Vec::new();
+        let mut looked_at = 0usize;
         for ((mount, listing), rows) in pools().zip(looked) {
             let mut freed = Amount::default();
             let emptied = rows.and_then(|rows| {
@@ -442,6 +444,10 @@ impl Plan<'_> {
                     if observer.interrupted() {
                         return Err(Error::Interrupted);
                     }
+                    if looked_at.is_multiple_of(STEP) {
+                        locks.check()?;
+                    }
+                    looked_at += 1;
                     let needed = row.is_base() && self.rescues(listing, row.id());
                     if !needed && row.is_over(self.policy.trash, self.policy.now) {
                         freed.add(row.remove(mount.pool())?);
@@ -449,8 +455,8 @@ impl Plan<'_> {
                 }
                 Ok(())
             });
-            if let Err(Error::Interrupted) = emptied {
-                return Err(Error::Interrupted);
+            if let Err(error @ (Error::Interrupted | Error::LockLost { .. })) = emptied {
+                return Err(error);
             }
             results.push((freed, emptied));
         }
@@ -568,6 +574,7 @@ impl Plan<'_> {
                     since = Instant::now();
                 }
                 let step: Vec<Victim> = step.iter().filter(|one| self.goes(one)).copied().collect();
+                store.held().check()?;
                 let (pool, listing) = (self.mounts[index].pool(), &self.listings[index]);
                 let result = trash::throw_away(pool, listing, &step, number, &mut moved);
                 observer.advance(step.len() as u64, 0);
@@ -620,6 +627,7 @@ impl Plan<'_> {
             let since = since.filter(|_| !self.marks.is_recent(&id));
             next.add_object(since.unwrap_or(now), id);
         }
+        store.held().check()?;
         next.write(store)
     }
 }

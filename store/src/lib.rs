@@ -11,6 +11,7 @@ pub mod error;
 pub mod fault;
 pub mod fs;
 pub mod gc;
+pub mod hang;
 pub mod id;
 pub mod index;
 pub mod ingest;

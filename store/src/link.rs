@@ -12,6 +12,8 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{Dir, Kind, Replace};
+use crate::hang;
+use crate::lock::Locks;
 use crate::mount::Mount;
 use crate::path::RelPath;
 use crate::refs::RefName;
@@ -50,6 +52,7 @@ pub struct PreparedLink {
     mount: Mount,
     dir: Dir,
     before: Standing,
+    held: Locks,
 }
 
 impl Store {
@@ -80,7 +83,8 @@ impl Store {
         dir.sync()?;
         pool.sync()?;
         fault::hit(CrashPoint::LinkPrepared);
-        Ok(PreparedLink { spec: spec.clone(), mount, dir, before })
+        let held = self.held().clone();
+        Ok(PreparedLink { spec: spec.clone(), mount, dir, before, held })
     }
 
     /// Returns the refs of which a link was prepared on a mount and not switched to, by name.
@@ -104,14 +108,19 @@ impl PreparedLink {
     ///
     /// # Errors
     /// [`Error::ViewOccupied`] when what stands at the path is not what stood there when the link
-    /// was prepared.
+    /// was prepared; [`Error::LockLost`] when somebody else may switch it by now.
     pub fn switch(self) -> Result<()> {
+        hang::apart(&self.mount.spec.place(), move || self.switch_now())
+    }
+
+    fn switch_now(self) -> Result<()> {
         if standing(&self.mount, &self.spec)? != self.before {
             let reason = "it was changed by somebody else meanwhile".to_owned();
             return Err(occupied(&self.mount, &self.spec, reason));
         }
         let (parent, last) = self.mount.make_parent(&self.spec.path)?;
         let name = self.spec.name.file_name();
+        self.held.check()?;
         self.dir.rename(name.as_bytes(), &parent, &last, Replace::Yes)?;
         fault::hit(CrashPoint::LinkSwitched);
         parent.sync()?;

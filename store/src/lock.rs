@@ -1,16 +1,26 @@
 //! Locks: kernel locks on files of the store, held for as long as the process lives.
 //!
 //! A lock is a flock(2), never a pid or an old file, so a killed holder leaves nothing behind.
-//! The file's text says who took it and serves messages only. Order: the store, then refs in
-//! ascending order, so no two commands can wait for each other.
+//! The file's text says who took it. Order: the store, then refs in ascending order, so no two
+//! commands can wait for each other.
+//!
+//! A lock can be lost while it is held: an NFS server that has not heard of its client for a lease
+//! gives it to the next, and somebody may remove the file. So whoever is about to do what the lock
+//! protects asks first whether it still holds: [`Lock::check`], [`Locks::check`]. That writes a byte
+//! through the lock's own descriptor, which a client whose lock was lost answers with EIO, reads who
+//! stands there, and looks whether the file is still the one of that name.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::fs::{self, Dir, LockKind, OpenFile};
+use crate::path::display;
 
 /// How long to sleep between two tries at a lock.
 const RETRY: Duration = Duration::from_millis(50);
@@ -56,8 +66,22 @@ impl fmt::Display for Holder {
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
 #[must_use = "the lock is released when this is dropped"]
-pub struct Lock {
-    _file: OpenFile,
+pub struct Lock(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    file: OpenFile,
+    dir: Dir,
+    name: Vec<u8>,
+    /// What it locks, for messages.
+    what: String,
+    kind: LockKind,
+    /// Device and inode of the file.
+    identity: (u64, u64),
+    /// What we wrote into it.
+    text: Vec<u8>,
+    /// Whether what is written may wait in the client's memory, where no server has judged it.
+    remote: bool,
 }
 
 impl Lock {
@@ -74,18 +98,24 @@ impl Lock {
         command: &str,
     ) -> Result<Self> {
         let until = Instant::now() + wait;
-        let mut file = dir.lock_file(name.as_bytes())?;
-        while !file.try_lock(kind)? {
-            if Instant::now() >= until {
-                let holder = dir.read(name.as_bytes()).ok();
-                let holder = holder.and_then(|text| serde_json::from_slice(&text).ok());
-                return Err(Error::Busy {
-                    what: what.to_owned(),
-                    holder: holder.unwrap_or_default(),
-                });
+        let name = name.as_bytes();
+        let (mut file, identity) = loop {
+            let file = dir.lock_file(name)?;
+            while !file.try_lock(kind)? {
+                if Instant::now() >= until {
+                    let holder = holder(&dir.read(name).unwrap_or_default());
+                    let holder = holder.unwrap_or_default();
+                    return Err(Error::Busy { what: what.to_owned(), holder });
+                }
+                std::thread::sleep(RETRY);
             }
-            std::thread::sleep(RETRY);
-        }
+            // The lock of a file that was removed while we waited for it is nobody's any more.
+            let stat = file.stat()?;
+            let identity = (stat.dev, stat.ino);
+            if dir.try_stat(name)?.is_some_and(|stat| (stat.dev, stat.ino) == identity) {
+                break (file, identity);
+            }
+        };
         let text = serde_json::to_vec(&Holder::this(command)).expect("a holder is plain data");
         let written = file.set_len(0).and_then(|()| file.write_all(&text));
         match kind {
@@ -93,6 +123,178 @@ impl Lock {
             // Of those who share a lock the last one's name stands there, if it can.
             LockKind::Shared => drop(written),
         }
-        Ok(Self { _file: file })
+        Ok(Self(Arc::new(Held {
+            remote: !dir.is_local()?,
+            dir: dir.try_clone()?,
+            name: name.to_vec(),
+            what: what.to_owned(),
+            kind,
+            identity,
+            text,
+            file,
+        })))
+    }
+
+    /// Makes sure that the lock is still ours.
+    ///
+    /// # Errors
+    /// [`Error::LockLost`], and then nothing that the lock protects may be done.
+    pub fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+}
+
+impl Held {
+    fn check(&self) -> Result<()> {
+        let lost = |reason: String| Error::LockLost { what: self.what.clone(), reason };
+        // The first byte of every text: whoever shares the lock writes the same.
+        let written = self.file.write_at(&self.text[..1], 0).and_then(|()| match self.remote {
+            true => self.file.sync_data(),
+            false => Ok(()),
+        });
+        match written {
+            Ok(()) => {}
+            // A full disk says nothing about a lock, and a rollback must work on one.
+            Err(error) if [Errno::NOSPC, Errno::DQUOT].iter().any(|full| error.is(*full)) => {}
+            Err(error) => return Err(lost(format!("it cannot be written to: {}", told(&error)))),
+        }
+        let stat = self.dir.try_stat(&self.name).map_err(|error| lost(told(&error)))?;
+        let path = self.dir.path_of(&self.name);
+        match stat.map(|stat| (stat.dev, stat.ino)) {
+            Some(identity) if identity == self.identity => {}
+            Some(_) => return Err(lost(format!("{} was replaced", display(&path)))),
+            None => return Err(lost(format!("{} was removed", display(&path)))),
+        }
+        // What those who share a lock have written is each other's.
+        if self.kind == LockKind::Shared {
+            return Ok(());
+        }
+        let mut found = vec![0; self.text.len() + 4096];
+        let length = self.file.read_at(&mut found, 0).map_err(|error| lost(told(&error)))?;
+        found.truncate(length);
+        match (found == self.text, holder(&found)) {
+            (true, _) => Ok(()),
+            (false, Some(holder)) => Err(lost(format!("it is {holder}"))),
+            (false, None) => Err(lost(format!("{} was changed", display(&path)))),
+        }
+    }
+}
+
+fn holder(text: &[u8]) -> Option<Holder> {
+    serde_json::from_slice(text).ok()
+}
+
+/// Tells an error with its cause in one line.
+fn told(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// The locks that a store's owner holds at the moment, whoever keeps them.
+#[derive(Clone, Debug, Default)]
+pub struct Locks(Arc<Mutex<Vec<Weak<Held>>>>);
+
+impl Locks {
+    /// Adds a lock for as long as it is held.
+    pub fn add(&self, lock: Lock) -> Lock {
+        let mut all = self.all();
+        all.retain(|held| held.strong_count() > 0);
+        all.push(Arc::downgrade(&lock.0));
+        lock
+    }
+
+    /// Makes sure that every lock is still ours. It comes right before what must not happen twice:
+    /// an operation's number, a record, a swap, a removal.
+    ///
+    /// # Errors
+    /// [`Error::LockLost`] with the first that is not.
+    pub fn check(&self) -> Result<()> {
+        let held: Vec<_> = self.all().iter().filter_map(Weak::upgrade).collect();
+        held.iter().try_for_each(|held| held.check())
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Held>>> {
+        self.0.lock().expect("no thread panics while it holds the list of locks")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn take(dir: &Path, kind: LockKind) -> Lock {
+        let dir = Dir::open(dir).unwrap();
+        Lock::take(&dir, "ref", "the ref", kind, Duration::ZERO, "test").unwrap()
+    }
+
+    #[track_caller]
+    fn is_lost(lock: &Lock, why: &str) {
+        match lock.check() {
+            Err(Error::LockLost { what, reason }) => {
+                assert_eq!(what, "the ref");
+                assert!(reason.contains(why), "{reason}");
+            }
+            other => panic!("{why}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_lock_that_is_held_is_known_to_be_and_the_file_stays_as_it_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        for kind in [LockKind::Exclusive, LockKind::Shared] {
+            let lock = take(temp.path(), kind);
+            let before = dir.read(b"ref").unwrap();
+            lock.check().unwrap();
+            lock.check().unwrap();
+            assert_eq!(dir.read(b"ref").unwrap(), before);
+            assert_eq!(holder(&before).unwrap().command, "test");
+        }
+    }
+
+    #[test]
+    fn a_lock_whose_file_is_gone_or_another_is_lost() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        for kind in [LockKind::Exclusive, LockKind::Shared] {
+            let lock = take(temp.path(), kind);
+            dir.remove(b"ref").unwrap();
+            is_lost(&lock, "was removed");
+            // The next who comes gets a lock of the name, and keeps it.
+            let next = take(temp.path(), LockKind::Exclusive);
+            is_lost(&lock, "was replaced");
+            next.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_lock_with_another_holder_in_it_is_lost_and_the_holder_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        let lock = take(temp.path(), LockKind::Exclusive);
+        // What another client of a server writes that has given it the lock.
+        let other = Holder { host: "elsewhere".into(), pid: 7, ..Holder::this("cairn promote 9") };
+        let mut file = dir.lock_file(b"ref").unwrap();
+        file.set_len(0).unwrap();
+        file.write_all(&serde_json::to_vec(&other).unwrap()).unwrap();
+        is_lost(&lock, "by process 7 on elsewhere (cairn promote 9)");
+        file.set_len(0).unwrap();
+        is_lost(&lock, "was changed");
+    }
+
+    #[test]
+    fn all_locks_that_are_held_are_asked_and_no_other() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        let locks = Locks::default();
+        let lock = locks.add(take(temp.path(), LockKind::Exclusive));
+        locks.check().unwrap();
+        dir.remove(b"ref").unwrap();
+        assert!(matches!(locks.check(), Err(Error::LockLost { .. })));
+        drop(lock);
+        locks.check().unwrap();
     }
 }

@@ -135,8 +135,9 @@ impl Log {
         Ok(Some((id, operation)))
     }
 
-    /// Appends an operation at its number if that is free.
-    pub fn append(&self, operation: &Operation) -> Result<Append> {
+    /// Appends an operation at its number if that is free, and if at the last moment `still` says
+    /// that it may.
+    pub fn append(&self, operation: &Operation, still: &dyn Fn() -> Result<()>) -> Result<Append> {
         let mut bytes = serde_json::to_vec_pretty(operation).expect("keys are strings");
         bytes.push(b'\n');
         let (temp, mut file) = self.dir.create_temp()?;
@@ -146,6 +147,7 @@ impl Log {
             .and_then(|()| file.sync())
             .and_then(|()| {
                 fault::hit(CrashPoint::OperationWritten);
+                still()?;
                 self.link(&file, &temp, operation.number)
             });
         self.dir.remove_if_there(&temp)?;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir, Replace, hex_random};
+use crate::hang::{self, Place};
 use crate::path::RelPath;
 use crate::pool::{LinkMode, Pool};
 use crate::refs::RefName;
@@ -57,6 +58,8 @@ pub struct MountSpec {
     pub keep_trees: Duration,
     /// How long removed files stay reachable in the published tree.
     pub grace: Duration,
+    /// How long it may take to answer before it counts as away.
+    pub answer_within: Duration,
     /// Whether ingest fills this mount's pool, so that what is published here is there already.
     pub home: bool,
 }
@@ -103,12 +106,31 @@ impl MountSpec {
     fn fail(&self, reason: impl Into<String>) -> Error {
         Error::Mount { name: self.name.clone(), path: self.path.clone(), reason: reason.into() }
     }
+
+    /// Waits until the mount answers.
+    ///
+    /// # Errors
+    /// [`Error::Mount`] when that takes too long.
+    pub(crate) fn reach(&self) -> Result<()> {
+        let path = self.path.clone();
+        hang::reach(&self.place(), move || {
+            fs::reach(&path);
+            Ok(())
+        })
+    }
+
+    /// Returns the mount as something that may not answer.
+    pub(crate) fn place(&self) -> Place {
+        let (path, limit) = (self.path.clone(), self.answer_within);
+        Place { mount: Some(self.name.clone()), path, limit }
+    }
 }
 
 impl Mount {
     /// Makes a directory a mount of this store: probes it, creates the pool, writes the marker.
     /// One that is a mount of this store already is probed again and keeps its id.
     pub fn init(spec: &MountSpec, store: &str) -> Result<Mount> {
+        spec.reach()?;
         let root = match Dir::open(&spec.path) {
             Ok(root) => root,
             Err(error) if error.is_not_found() => return Err(spec.fail("it does not exist")),
@@ -159,7 +181,15 @@ impl Mount {
     }
 
     /// Opens a mount and makes sure that it is the one that was initialised.
+    ///
+    /// # Errors
+    /// [`Error::Mount`] when it is not there, is another one, or does not answer in time.
     pub fn open(spec: &MountSpec, store: &str) -> Result<Mount> {
+        let (asked, store) = (spec.clone(), store.to_owned());
+        hang::reach(&spec.place(), move || Self::open_now(&asked, &store))
+    }
+
+    fn open_now(spec: &MountSpec, store: &str) -> Result<Mount> {
         let root = match Dir::open(&spec.path) {
             Ok(root) => root,
             Err(error) if error.is_not_found() => return Err(spec.fail("it does not exist")),

@@ -21,7 +21,9 @@ use crate::diff::Changed;
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{Dir, Replace};
+use crate::hang;
 use crate::id::{SnapshotId, TreeId};
+use crate::lock::Locks;
 use crate::mount::{Mount, Strategy};
 use crate::path::RelPath;
 use crate::progress::Observer;
@@ -130,6 +132,7 @@ pub struct Prepared {
     mount: Mount,
     dir: Dir,
     records: Records,
+    held: Locks,
     /// The inode of the tree that is live now.
     live: Option<u64>,
     /// The inode of the tree that becomes live; nothing when the live one stays.
@@ -310,7 +313,7 @@ impl Store {
                 let tree = tree_dir(&dir, ino)?.ok_or_else(|| lost(&dir))?;
                 let record = state.records.get_mut(ino).ok_or_else(|| lost(&dir))?;
                 record.building = true;
-                build.run(&apply, &state.records, &tree, Some(&holds), &target)?;
+                build.run(&apply, &state.records, (ino, &tree), Some(&holds), &target)?;
                 ino
             }
             Base::New => {
@@ -326,7 +329,7 @@ impl Store {
                     published: None,
                     retired: None,
                 });
-                build.run(&apply, &state.records, &name, None, &target)?;
+                build.run(&apply, &state.records, (ino, &name), None, &target)?;
                 ino
             }
         };
@@ -343,6 +346,7 @@ impl Store {
             record.retired = None;
             sync.sync_filesystem()?;
             fault::hit(CrashPoint::StandbySynced);
+            self.held().check()?;
             let record = state.records.get_mut(ino).ok_or_else(|| lost(&dir))?;
             record.building = false;
             state.records.write(&dir)?;
@@ -357,6 +361,7 @@ impl Store {
             content: is_live.then_some(content),
             records: state.records,
             mount: state.mount,
+            held: self.held().clone(),
         })
     }
 
@@ -365,6 +370,7 @@ impl Store {
     pub fn tidy_view(&self, view: &ViewSpec, now: jiff::Timestamp) -> Result<usize> {
         let mut state = State::read_beside(self.mount(&view.mount)?, view)?;
         let Some(dir) = &state.dir else { return Ok(0) };
+        self.held().check()?;
         dir.remove_dead_temps()?;
         state.records.settle(state.live, now);
         let keep = state.mount.spec.keep_trees;
@@ -414,10 +420,19 @@ impl Prepared {
     /// Makes the prepared tree the live one. When this returns, it is on disk.
     ///
     /// Returns whether the path shows something else than before.
-    pub fn swap(mut self, snapshot: SnapshotId, now: jiff::Timestamp) -> Result<bool> {
+    ///
+    /// # Errors
+    /// [`Error::LockLost`] when somebody else may publish the view by now: it is left to them.
+    /// [`Error::Mount`] when the mount does not answer; others need not wait for it.
+    pub fn swap(self, snapshot: SnapshotId, now: jiff::Timestamp) -> Result<bool> {
+        hang::apart(&self.mount.spec.place(), move || self.swap_now(snapshot, now))
+    }
+
+    fn swap_now(mut self, snapshot: SnapshotId, now: jiff::Timestamp) -> Result<bool> {
         let Some(next) = self.next else { return self.stay(snapshot) };
         let name = tree_dir(&self.dir, next)?.ok_or_else(|| lost(&self.dir))?;
         let (parent, last) = self.mount.make_parent(&self.plan.view.path)?;
+        self.held.check()?;
         match self.mount.strategy {
             Strategy::Exchange => match parent.try_stat(&last)? {
                 Some(_) => self.dir.exchange(&name, &parent, &last)?,
@@ -476,6 +491,7 @@ impl Prepared {
         if same {
             return Ok(false);
         }
+        self.held.check()?;
         if other_root {
             // The mode first and the record after it: a record that is from before says that
             // there is something to finish.

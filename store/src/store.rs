@@ -16,9 +16,10 @@ use crate::cache::TreeCache;
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir, LockKind, hex_random};
+use crate::hang;
 use crate::id::{OperationId, PackId, SnapshotId, TreeId};
 use crate::index::{Index, Inode, Places, RefState, View};
-use crate::lock::Lock;
+use crate::lock::{Lock, Locks};
 use crate::log::{Append, Collected, Head, Log, Operation, RefEdit};
 use crate::mount::{Mount, MountSpec};
 use crate::pack::{Listing, NodeId, PackWriter, Packs, Place};
@@ -67,6 +68,7 @@ pub struct Store {
     packs: Packs,
     index: Index,
     locks: Dir,
+    held: Locks,
     specs: BTreeMap<String, MountSpec>,
     session: Session,
     notes: Vec<String>,
@@ -79,7 +81,9 @@ impl Store {
     /// Creates a store at `path` and makes every mount one of it; what exists is kept.
     pub fn init(path: &Path, mounts: &[MountSpec], session: Session) -> Result<Self> {
         // Everything that can be refused comes before anything is created.
+        reach(path)?;
         for spec in mounts {
+            spec.reach()?;
             drop(Dir::open(&spec.path).map_err(|_| missing_mount(spec))?);
             fs::check_parents(&spec.path)?;
         }
@@ -113,6 +117,7 @@ impl Store {
 
     /// Opens a store. Mounts are opened when they are asked for.
     pub fn open(path: &Path, mounts: &[MountSpec], session: Session) -> Result<Self> {
+        reach(path)?;
         let root = match Dir::open(path) {
             Ok(root) => root,
             Err(error) if error.is_not_found() => return Err(Error::NoStore(path.to_owned())),
@@ -135,8 +140,8 @@ impl Store {
         let specs = mounts.iter().map(|spec| (spec.name.clone(), spec.clone())).collect();
         let id = block.id;
         let cache = Mutex::new(TreeCache::new(TREE_CACHE));
-        let places = Mutex::default();
-        Ok(Self { root, id, log, packs, index, locks, specs, session, notes, cache, places })
+        let (places, held) = (Mutex::default(), Locks::default());
+        Ok(Self { root, id, log, packs, index, locks, held, specs, session, notes, cache, places })
     }
 
     /// Returns the store's id, 32 hex digits.
@@ -359,10 +364,7 @@ impl Store {
     /// # Errors
     /// As [`Store::writer`].
     pub fn writer_within(&self, refs: &[RefName], wait: Duration) -> Result<Writer<'_>> {
-        let command = self.session.command.join(" ");
-        let take = |name: &str, what: &str, kind| {
-            Lock::take(&self.locks, name, what, kind, wait, &command)
-        };
+        let take = |name: &str, what: &str, kind| self.take(name, what, kind, wait);
         let mut locks = vec![take("store", "the store", LockKind::Shared)?];
         let mut refs = refs.to_vec();
         refs.sort_unstable();
@@ -391,8 +393,19 @@ impl Store {
     /// # Errors
     /// As [`Store::writer`].
     pub fn lock(&self, name: &str, what: &str, wait: Duration) -> Result<Lock> {
+        self.take(name, what, LockKind::Exclusive, wait)
+    }
+
+    fn take(&self, name: &str, what: &str, kind: LockKind, wait: Duration) -> Result<Lock> {
         let command = self.session.command.join(" ");
-        Lock::take(&self.locks, name, what, LockKind::Exclusive, wait, &command)
+        let lock = Lock::take(&self.locks, name, what, kind, wait, &command)?;
+        Ok(self.held.add(lock))
+    }
+
+    /// Returns the locks that are held at the moment. Whoever is about to do what cannot be undone
+    /// asks them first whether they still are.
+    pub fn held(&self) -> &Locks {
+        &self.held
     }
 
     /// Removes what killed processes left in the log's and the packs' directories. Returns how
@@ -538,11 +551,12 @@ impl<'s> Writer<'s> {
             let head = view.head()?;
             operation.number = head.map_or(1, |head| head.number + 1);
             operation.parent = head.map(|head| head.id);
-            match store.log.append(&operation)? {
+            match store.log.append(&operation, &|| store.held.check())? {
                 Append::Done(head) => break head,
                 Append::Taken => {}
             }
         };
+        hang::logged(head.number);
         // From here on it has happened. An index that cannot be written is no failure: the next
         // command takes the operation in.
         let operations = [(head.id, operation)];
@@ -578,6 +592,15 @@ fn expect_unmoved(view: &View, edits: &[RefEdit]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits until the file system of a path answers.
+fn reach(path: &Path) -> Result<()> {
+    let (asked, path) = (path.to_owned(), path.to_owned());
+    hang::reach(&hang::Place { mount: None, path, limit: hang::LIMIT }, move || {
+        fs::reach(&asked);
+        Ok(())
+    })
 }
 
 fn missing_mount(spec: &MountSpec) -> Error {

@@ -224,10 +224,10 @@ proptest! {
     ) {
         let dir = scratch();
         let log = Log::new(open(dir.path()));
-        let Append::Done(head) = log.append(&operation).unwrap() else { panic!("it was taken") };
+        let Append::Done(head) = log.append(&operation, &|| Ok(())).unwrap() else { panic!("it was taken") };
         let (id, read) = log.read(1).unwrap().expect("it is there");
         prop_assert_eq!((id, &read), (head.id, &operation));
-        prop_assert!(matches!(log.append(&operation).unwrap(), Append::Taken));
+        prop_assert!(matches!(log.append(&operation, &|| Ok(())).unwrap(), Append::Taken));
 
         let path = dir.path().join(cairn_store::log::file_name(1));
         let mut bytes = std::fs::read(&path).unwrap();

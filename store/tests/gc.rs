@@ -71,6 +71,7 @@ impl Fixture {
             link: LinkMode::Auto,
             swap: None,
             keep_trees: self.keep_trees,
+            answer_within: cairn_store::hang::LIMIT,
             grace: Duration::ZERO,
             home,
         };

@@ -54,6 +54,7 @@ impl Fixture {
             link: LinkMode::Auto,
             swap: None,
             keep_trees: self.keep,
+            answer_within: cairn_store::hang::LIMIT,
             grace: self.grace,
             home: true,
         }]

@@ -137,7 +137,7 @@ pub(crate) fn write_down(
         collected: None,
         details: serde_json::json!({ "lost": lost.id.map(|id| id.to_string()) }),
     };
-    match log.append(&operation)? {
+    match log.append(&operation, &|| Ok(()))? {
         Append::Done(head) => Ok(head.id),
         Append::Taken => Err(Error::corrupt(
             format!("log/{}", file_name(lost.number)),

@@ -227,6 +227,7 @@ pub fn mount_specs(config: &Config) -> Result<Vec<MountSpec>> {
             },
             swap,
             keep_trees: mount.keep_trees,
+            answer_within: mount.answer_within,
             grace: mount.grace,
             home: config.store.home == *name,
         })

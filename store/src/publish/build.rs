@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::ViewPlan;
 use super::apply::Apply;
+use super::place::lost;
 use super::record::Records;
 use crate::diff::{Change, diff};
 use crate::error::{Error, Result};
@@ -35,15 +36,16 @@ pub(super) struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// Brings objects in and the tree `name` from what it holds to the target.
+    /// Brings objects in and the tree with this inode and name from what it holds to the target.
     pub fn run(
         &self,
         apply: &Apply<'_>,
         records: &Records,
-        name: &[u8],
+        (ino, name): (u64, &[u8]),
         holds: Option<&DirEntry>,
         target: &DirEntry,
     ) -> Result<()> {
+        self.store.held().check()?;
         records.write(self.dir)?;
         fault::hit(CrashPoint::StandbyMarked);
         if self.objects == Objects::Anywhere {
@@ -52,7 +54,14 @@ impl Build<'_> {
         let work = &self.plan.work;
         let files = work.files_added + work.files_changed;
         apply.observer.begin("Linking", files, work.bytes_added);
-        apply.dir(&self.dir.dir(name)?, &RelPath::ROOT, holds, target)
+        // Whoever has taken a lost lock over gives such names to trees of their own, which are in
+        // use. So this is ours by inode, and by a lock that we still hold with the tree open.
+        let dir = self.dir.dir(name)?;
+        if dir.stat_self()?.ino != ino {
+            return Err(lost(self.dir));
+        }
+        self.store.held().check()?;
+        apply.dir(&dir, &RelPath::ROOT, holds, target)
     }
 
     /// Brings the objects that a tree needs and its mount's pool lacks from the other pools.

@@ -84,6 +84,7 @@ impl Store {
         let Some(record) = state.records.get_mut(ino) else { return Ok(false) };
         record.building = true;
         record.drifted = true;
+        self.held().check()?;
         state.records.write(dir)?;
         fault::hit(CrashPoint::TreeDoubted);
         Ok(true)

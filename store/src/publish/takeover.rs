@@ -115,9 +115,11 @@ impl Store {
             published: Some(jiff::Timestamp::now()),
             retired: None,
         });
+        self.held().check()?;
         records.write(&dir)?;
         fault::hit(CrashPoint::TakeoverRecorded);
         let (parent, last) = parent(&mount, view)?;
+        self.held().check()?;
         match standing.way {
             Way::Known | Way::InPlace => return Ok(()),
             Way::Exchange => {
@@ -156,6 +158,7 @@ impl Store {
         let Some(tree) = records.trees.iter().rev().find(live) else { return Ok(false) };
         let Some(name) = tree_dir(&dir, tree.ino)? else { return Ok(false) };
         make_link(&mount, view, &dir, &name)?;
+        self.held().check()?;
         dir.rename(&link_name(&name), &parent, &last, Replace::No).or_else(|error| {
             // Who cannot say "and replace nothing" has just seen that nothing is there.
             match error.is(rustix::io::Errno::INVAL) {

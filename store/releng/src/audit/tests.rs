@@ -33,6 +33,7 @@ fn store(root: &Path) -> Store {
         link: LinkMode::Auto,
         swap: None,
         keep_trees: Default::default(),
+        answer_within: Default::default(),
         grace: Default::default(),
         home: true,
     };

@@ -45,6 +45,8 @@ pub struct Mount {
     pub link: LinkMode,
     /// How views are switched; default auto.
     pub swap: SwapMode,
+    /// How long it may take to answer before it counts as away; default 60 s.
+    pub answer_within: Duration,
     /// How long an outgoing tree stays whole; default 24 h.
     pub keep_trees: Duration,
     /// How long removed files stay reachable in the live tree; default none.

@@ -151,12 +151,24 @@ fn read_mount(mount: Section<'_>) -> Mount {
         owner: mount.optional("owner", text(Owner::parse)),
         link: mount.get("link", text(LinkMode::parse)),
         swap: mount.get("swap", text(SwapMode::parse)),
+        answer_within: mount.get("answer_within", text(positive)),
         keep_trees: mount.get("keep_trees", text(parse_duration)),
         grace: mount.get("grace", text(parse_duration)),
         max_deletes: mount.optional("max_deletes", text(Percent::parse)),
     };
     mount.finish();
     read
+}
+
+/// Parses a time that is not nothing.
+fn positive(text: &str) -> Result<std::time::Duration, ValueError> {
+    match parse_duration(text)? {
+        std::time::Duration::ZERO => Err(ValueError::new(
+            "nothing answers in no time",
+            "write at least \"1s\"; the default is \"60s\"",
+        )),
+        time => Ok(time),
+    }
 }
 
 fn read_compose(compose: Section<'_>) -> ComposeSection {

@@ -195,7 +195,7 @@ const ADDED: &[(&str, &str)] = &[
     ("ownr = \"1:1\"", "7:1: unknown key \"ownr\"; did you mean \"owner\"?"),
     (
         "  zzzzzz = 1",
-        "7:3: unknown key \"zzzzzz\"; known keys: path, pool, owner, link, swap, keep_trees, grace, max_deletes",
+        "7:3: unknown key \"zzzzzz\"; known keys: path, pool, owner, link, swap, answer_within, keep_trees, grace, max_deletes",
     ),
     ("[mount.x]", "7:2: unknown key \"mount\"; did you mean \"mounts\"?"),
     ("owner = 3", "7:9: owner: expected a string, found an integer"),
@@ -297,7 +297,7 @@ const ADDED: &[(&str, &str)] = &[
     ),
     (
         "repodata = 3",
-        "7:1: unknown key \"repodata\"; known keys: path, pool, owner, link, swap, keep_trees, grace, max_deletes",
+        "7:1: unknown key \"repodata\"; known keys: path, pool, owner, link, swap, answer_within, keep_trees, grace, max_deletes",
     ),
     ("[sign]", "7:2: missing key \"command\" in [sign]"),
     ("[keep]\nlast = 0", "8:8: last: 0 is not a number from 1 on"),

@@ -25,7 +25,7 @@ pub(super) struct Workshop {
     owner: Option<(u32, u32)>,
     token: String,
     count: AtomicU64,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// A finished file that waits for its name.
@@ -49,7 +49,7 @@ impl Workshop {
         }
         let (sync, token) = (dir.try_clone_open()?, hex_random()?);
         let (owner, count) = (mount.spec.owner, AtomicU64::new(0));
-        Ok(Self { dir, sync, owner, token, count, _lock: lock })
+        Ok(Self { dir, sync, owner, token, count, lock })
     }
 
     /// Returns the directory.
@@ -71,6 +71,7 @@ impl Workshop {
 
     /// Gives state files their names.
     pub fn keep(&self, states: Vec<Finished>) -> Result<()> {
+        self.lock.check()?;
         for state in states {
             self.dir.rename(&state.temp, &self.dir, &state.name, Replace::Yes)?;
         }
@@ -99,6 +100,7 @@ impl Workshop {
             // A rename between two names of one file does nothing: a crash left `-old` done.
             self.dir.remove_if_there(&temp)?;
         }
+        self.lock.check()?;
         self.dir.rename(&list.temp, root, &list.name, Replace::Yes)?;
         fault::hit(CrashPoint::ListReplaced);
         Ok(())

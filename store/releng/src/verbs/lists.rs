@@ -52,40 +52,52 @@ pub(super) fn write_lists(
         .filter(|list| wanted(list))
         .map(|list| list.mount.as_str())
         .collect();
-    let mut reports = Vec::new();
+    let (mut reports, mut away) = (Vec::new(), None);
     for name in mounts {
-        let mount = site.store.mount(name)?;
-        // Held while the views are looked at: of two promotions at once, the one that writes last
-        // must have seen what both have swapped.
-        let _lock = match mode {
-            Mode::Apply => {
-                let wait = site.store.session().lock_wait.max(PATIENCE);
-                let what = format!("the lists of {name}");
-                Some(site.store.lock(&format!("lists-{name}"), &what, wait)?)
+        match write_lists_of(site, name, wanted, mode, observer) {
+            Ok(of_mount) => reports.extend(of_mount),
+            // The lists of the others do not wait for a mount that is away.
+            Err(error @ Error::Store(cairn_store::Error::Mount { .. })) => {
+                away.get_or_insert(error);
             }
-            Mode::DryRun => None,
-        };
-        let views = site.views()?;
-        let mut listed = Vec::new();
-        for (view, _) in views.iter().filter(|(view, _)| view.mount == name) {
-            // What is live is listed, even where a swap is still pending.
-            if let Some(snapshot) = site.store.live(view)?.snapshot {
-                let (name, path) = (view.name.clone(), view.path.clone());
-                listed.push(ListedView { name, path, snapshot });
-            }
+            Err(error) => return Err(error),
         }
-        let lists = &site.config.lists;
-        reports.extend(lists::write_selected(
-            &site.store,
-            &mount,
-            lists,
-            wanted,
-            &listed,
-            observer,
-            mode,
-        )?);
     }
-    Ok(reports)
+    match away {
+        Some(error) => Err(error),
+        None => Ok(reports),
+    }
+}
+
+fn write_lists_of(
+    site: &Site,
+    name: &str,
+    wanted: &dyn Fn(&ListRoot) -> bool,
+    mode: Mode,
+    observer: &dyn Observer,
+) -> Result<Vec<ListReport>> {
+    let mount = site.store.mount(name)?;
+    // Held while the views are looked at: of two promotions at once, the one that writes last must
+    // have seen what both have swapped.
+    let _lock = match mode {
+        Mode::Apply => {
+            let wait = site.store.session().lock_wait.max(PATIENCE);
+            let what = format!("the lists of {name}");
+            Some(site.store.lock(&format!("lists-{name}"), &what, wait)?)
+        }
+        Mode::DryRun => None,
+    };
+    let views = site.views()?;
+    let mut listed = Vec::new();
+    for (view, _) in views.iter().filter(|(view, _)| view.mount == name) {
+        // What is live is listed, even where a swap is still pending.
+        if let Some(snapshot) = site.store.live(view)?.snapshot {
+            let (name, path) = (view.name.clone(), view.path.clone());
+            listed.push(ListedView { name, path, snapshot });
+        }
+    }
+    let lists = &site.config.lists;
+    Ok(lists::write_selected(&site.store, &mount, lists, wanted, &listed, observer, mode)?)
 }
 
 fn is_named(list: &ListRoot, root: &str) -> bool {

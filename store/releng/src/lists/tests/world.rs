@@ -76,6 +76,7 @@ impl World {
             link: LinkMode::Auto,
             swap: None,
             keep_trees: Duration::ZERO,
+            answer_within: cairn_store::hang::LIMIT,
             grace: Duration::ZERO,
             home: true,
         };
