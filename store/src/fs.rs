@@ -781,6 +781,8 @@ pub fn kill_self() {
 #[cfg(debug_assertions)]
 pub fn stop_self() {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+    // The signal may be another thread's to take; until it has stopped all of us nobody goes on.
+    std::thread::sleep(std::time::Duration::from_secs(1));
 }
 
 /// Raises the limit of open files to what the system allows, so that deep trees can be walked.

@@ -10,6 +10,7 @@
 mod apply;
 mod build;
 mod choose;
+mod edits;
 mod inspect;
 mod place;
 mod record;
@@ -111,6 +112,19 @@ pub struct ViewPlan {
     /// The permission bits of the live root directory and those that it gets, where they differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<ModeChange>,
+    /// Trees that somebody has edited by hand, as far as that was noticed: nothing is built on them,
+    /// and when they are not live any more they are set aside.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub edited: Vec<Edited>,
+}
+
+/// A tree that is not what its record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Edited {
+    /// Whether it is what is live now, and not one that was kept.
+    pub live: bool,
+    /// A sentence for each path, at most a hundred.
+    pub paths: Vec<String>,
 }
 
 /// Permission bits before and after.
@@ -187,6 +201,7 @@ struct State {
     dir: Option<Dir>,
     records: Records,
     live: Option<u64>,
+    path: RelPath,
 }
 
 impl Store {
@@ -297,7 +312,8 @@ impl Store {
     ) -> Result<Prepared> {
         let mut state = self.view_state(view)?;
         state.records.settle(state.live, goal.time);
-        let Choice { plan, content, target, base } = choose(draft, view, goal, &state)?;
+        let Choice { plan, content, target, base, edited } = choose(draft, view, goal, &state)?;
+        let dirty = state.doubt(&edited, plan.source);
         let dir = match state.dir.take() {
             Some(dir) => dir,
             None => begin_view(&state.mount, view)?,
@@ -333,6 +349,11 @@ impl Store {
                 ino
             }
         };
+        if ready && dirty {
+            self.held().check()?;
+            state.records.write(&dir)?;
+            fault::hit(CrashPoint::TreeDoubted);
+        }
         let links = apply.links();
         let is_live = state.live == Some(ino);
         if !is_live && state.mount.strategy == Strategy::Symlink {
@@ -523,7 +544,7 @@ impl State {
     fn read(mount: Mount, view: &ViewSpec) -> Result<State> {
         let (dir, records) = Self::recorded(&mount, view)?;
         let live = live_inode(&mount, view, dir.as_ref(), &records)?;
-        Ok(State { mount, dir, records, live })
+        Ok(State { mount, dir, records, live, path: view.path.clone() })
     }
 
     /// Reads the state of a view that may never have come to its path. What stands there then is
@@ -538,7 +559,7 @@ impl State {
             }
             live => live?,
         };
-        Ok(State { mount, dir, records, live })
+        Ok(State { mount, dir, records, live, path: view.path.clone() })
     }
 
     fn recorded(mount: &Mount, view: &ViewSpec) -> Result<(Option<Dir>, Records)> {
@@ -549,6 +570,35 @@ impl State {
         };
         let records = dir.as_ref().map_or(Ok(Records::default()), Records::read)?;
         Ok((dir, records))
+    }
+
+    /// Opens the tree with this inode, live or not; nothing when it is gone.
+    fn tree(&self, ino: u64) -> Result<Option<Dir>> {
+        if self.mount.strategy == Strategy::Exchange && self.live == Some(ino) {
+            return self.mount.root().dir_at(&self.path).map(Some);
+        }
+        let Some(dir) = &self.dir else { return Ok(None) };
+        match tree_dir(dir, ino)? {
+            Some(name) => dir.dir(&name).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Marks trees that were edited, so that nobody takes them; the live one once it is not live
+    /// any more. Returns whether there is something to write.
+    fn doubt(&mut self, edited: &[u64], source: Source) -> bool {
+        let mut dirty = false;
+        for ino in edited {
+            let live = self.live == Some(*ino);
+            if let Some(record) = self.records.get_mut(*ino)
+                && !(live && source == Source::Live)
+            {
+                record.drifted = true;
+                record.building |= !live;
+                dirty = true;
+            }
+        }
+        dirty
     }
 
     fn live_record(&self) -> Option<&TreeRecord> {

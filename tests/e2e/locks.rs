@@ -142,7 +142,7 @@ fn a_second_writer_that_takes_a_lost_lock_over_is_not_overtaken_by_the_first() {
             CrashPoint::StandbyChanged => {}
             _ => {
                 let run = run.exits(11);
-                assert!(run.err().contains("was removed"), "{}", run.report());
+                assert!(run.err().contains("was replaced"), "{}", run.report());
             }
         }
         world.cairn(["publish"]).ok();

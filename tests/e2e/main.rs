@@ -8,6 +8,7 @@ mod concurrency;
 mod config_import;
 mod crashes;
 mod diff;
+mod edits;
 mod embargo;
 mod faults;
 mod filesystems;

@@ -46,6 +46,8 @@ pub fn render(context: &Context<'_>, mut report: Report, site: Site) -> Exit {
     let code = match (report.refusals.is_empty(), report.is_partial()) {
         (false, _) => 4,
         (true, true) => 5,
+        // It is done, and what somebody has edited by hand is a finding.
+        (true, false) if report.has_edits() => 3,
         (true, false) => 0,
     };
     if context.output.json {

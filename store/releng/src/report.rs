@@ -4,7 +4,7 @@ use cairn_store::diff::{Change, Changed};
 use cairn_store::id::{OperationId, SnapshotId};
 use cairn_store::mount::Strategy;
 use cairn_store::path::RelPath;
-use cairn_store::publish::{Links, ModeChange, Source, ViewPlan};
+use cairn_store::publish::{Edited, Links, ModeChange, Source, ViewPlan};
 use serde::Serialize;
 
 use crate::audit::PackagesDiff;
@@ -57,12 +57,41 @@ pub struct ViewReport {
     /// The permission bits of the live root directory and those that it gets, where they differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<ModeChange>,
+    /// Trees that somebody has edited by hand, as far as that was noticed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub edited: Vec<Edited>,
     /// How the paths got their content; zeros in a dry run.
     pub links: Links,
     /// Whether another tree is live now, or the one that is has another mode.
     pub swapped: bool,
     /// Why it is not, if it should be: the next run finishes it.
     pub pending: Option<String>,
+}
+
+/// How many edited paths a note names.
+const NAMED: usize = 5;
+
+/// Says of each tree of a view that was edited by hand what and what becomes of it.
+pub(crate) fn edit_notes(name: &str, edited: &[Edited]) -> Vec<String> {
+    let note = |tree: &Edited| {
+        let named = tree.paths.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>();
+        let more = match tree.paths.len() - named.len() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let paths = named.join("; ") + &more;
+        match tree.live {
+            true => format!(
+                "What is live of {name} was edited by hand ({paths}); it is set aside in quarantine \
+                 when another tree takes its place, and cairn fsck finds the rest."
+            ),
+            false => format!(
+                "A kept tree of {name} was edited by hand ({paths}); nothing is built on it, and it \
+                 is set aside in quarantine."
+            ),
+        }
+    };
+    edited.iter().map(note).collect()
 }
 
 impl ViewReport {
@@ -76,6 +105,7 @@ impl ViewReport {
             link: plan.link,
             work: plan.work,
             mode: plan.mode,
+            edited: plan.edited.clone(),
             links: Links::default(),
             swapped: false,
             pending: None,
@@ -199,6 +229,11 @@ impl Report {
         !self.pending.is_empty()
             || self.views.iter().any(|view| view.pending.is_some())
             || self.links.iter().any(|link| link.pending.is_some())
+    }
+
+    /// Returns whether a tree was found to be edited by hand.
+    pub fn has_edits(&self) -> bool {
+        self.views.iter().any(|view| !view.edited.is_empty())
     }
 
     /// Returns whether nothing changed and nothing would.

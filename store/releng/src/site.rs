@@ -20,6 +20,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use crate::config::{Config, LinkMode, SwapMode};
 use crate::error::{Error, Result, told};
 use crate::names;
+use crate::report::edit_notes;
 
 /// A configuration and its open store.
 pub struct Site {
@@ -115,7 +116,7 @@ impl Site {
                     notes.push(format!("{} is still pending: {}.", view.name, told(&error)))
                 }
                 // What stands in the way of a view that has no ref may stand there.
-                Ok(_) | Err(_) => match self.finish_view(&view, writer, observer) {
+                Ok(_) | Err(_) => match self.finish_view(&view, writer, &mut notes, observer) {
                     Ok(true) => notes.push(format!("Finished publishing {}.", view.name)),
                     Ok(false) | Err(Error::Store(cairn_store::Error::Busy { .. })) => {}
                     Err(error) => {
@@ -154,6 +155,7 @@ impl Site {
         &self,
         view: &ViewSpec,
         writer: &Writer<'_>,
+        notes: &mut Vec<String>,
         observer: &dyn Observer,
     ) -> Result<bool> {
         let _lock = match writer.holds(&view.name) {
@@ -174,6 +176,7 @@ impl Site {
             let goal = Goal { snapshot, root, time: now, intent: Intent::Forward };
             let never_link = |path: &RelPath| self.must_not_share(path);
             let prepared = self.store.prepare_view(&draft, view, &goal, &never_link, observer)?;
+            notes.extend(edit_notes(view.name.as_str(), &prepared.plan.edited));
             swapped |= prepared.swap(snapshot, now)?;
         }
         self.store.tidy_view(view, now)?;

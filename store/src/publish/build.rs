@@ -56,11 +56,12 @@ impl Build<'_> {
         apply.observer.begin("Linking", files, work.bytes_added);
         // Whoever has taken a lost lock over gives such names to trees of their own, which are in
         // use. So this is ours by inode, and by a lock that we still hold with the tree open.
-        let dir = self.dir.dir(name)?;
+        let dir = self.dir.dir(name);
+        self.store.held().check()?;
+        let dir = dir?;
         if dir.stat_self()?.ino != ino {
             return Err(lost(self.dir));
         }
-        self.store.held().check()?;
         apply.dir(&dir, &RelPath::ROOT, holds, target)
     }
 

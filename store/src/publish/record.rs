@@ -35,6 +35,7 @@ pub struct TreeRecord {
     pub building: bool,
     /// Whether it was found to differ from what it should hold. Such a tree counts as unfinished
     /// too, so nobody takes it; it is set aside and not removed, because somebody may want to see it.
+    /// One that is live counts as whole until another has taken its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drifted: bool,
     /// When it became live, if it ever did.
@@ -116,6 +117,7 @@ impl Records {
             } else if tree.published.is_some() {
                 tree.retired.get_or_insert(now);
             }
+            tree.building |= tree.drifted && Some(tree.ino) != live;
         }
     }
 }

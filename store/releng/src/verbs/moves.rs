@@ -18,7 +18,7 @@ use crate::audit;
 use crate::config::ListRoot;
 use crate::error::{Error, Result, told};
 use crate::links::{LinkGoal, LinkReport, link_origin, link_tree, target_in};
-use crate::report::{Mode, Paths, RefMove, RefPlan, Report, ViewReport};
+use crate::report::{Mode, Paths, RefMove, RefPlan, Report, ViewReport, edit_notes};
 
 /// Where a ref shall go.
 pub(super) struct Move {
@@ -80,6 +80,7 @@ impl Turn<'_> {
             if let Some(view) = self.site.view(&one.name)? {
                 let goal = self.goal(one, SnapshotId::of(b""), now);
                 let plan = self.site.store.plan_view(&self.draft, &view, &goal)?;
+                report.notes.extend(edit_notes(view.name.as_str(), &plan.edited));
                 report.views.push(ViewReport::new(&plan));
             }
             let old = one.old.map(|(id, _)| id);
@@ -171,6 +172,7 @@ impl Turn<'_> {
                 let never_link = |path: &RelPath| site.must_not_share(path);
                 let store = &site.store;
                 let ready = store.prepare_view(&self.draft, &view, &goal, &never_link, observer)?;
+                report.notes.extend(edit_notes(view.name.as_str(), &ready.plan.edited));
                 prepared.push((view, id, ready));
             }
             let old = one.old.map(|(id, _)| id);

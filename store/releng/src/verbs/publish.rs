@@ -8,7 +8,7 @@ use cairn_store::tree::Draft;
 
 use super::lists::write_lists;
 use crate::error::{Result, told};
-use crate::report::{Mode, Report, ViewReport};
+use crate::report::{Mode, Report, ViewReport, edit_notes};
 use crate::site::Site;
 
 /// Makes the views of these refs, or of all, show what the refs name; finishes what a crash left
@@ -60,12 +60,14 @@ pub fn publish(
         let never_link = |path: &RelPath| site.must_not_share(path);
         if mode == Mode::DryRun {
             let plan = site.store.plan_view(&draft, &view, &goal)?;
+            report.notes.extend(edit_notes(view.name.as_str(), &plan.edited));
             report.views.push(ViewReport::new(&plan));
             continue;
         }
         let ready = site.store.prepare_view(&draft, &view, &goal, &never_link, observer);
         let mut row = match ready {
             Ok(ready) => {
+                report.notes.extend(edit_notes(view.name.as_str(), &ready.plan.edited));
                 let mut row = ViewReport { links: ready.links, ..ViewReport::new(&ready.plan) };
                 match ready.swap(snapshot, time) {
                     Ok(swapped) => row.swapped = swapped,
