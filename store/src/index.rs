@@ -189,7 +189,7 @@ impl Index {
             Err(redb::DatabaseError::Storage(redb::StorageError::Io(source))) => {
                 Err(Error::Io { op: "open index", path: path.to_owned(), source })
             }
-            Err(error) => Err(damaged(error)),
+            Err(error) => Err(answered(error)),
         }
     }
 
@@ -403,7 +403,7 @@ impl View {
         match self.txn.open_table(META) {
             Ok(table) => Ok(table.get(key).map_err(answered)?.map(|value| value.value().to_vec())),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(damaged(error)),
+            Err(error) => Err(answered(error)),
         }
     }
 

@@ -153,6 +153,10 @@ fn is_logged(store: &Store, view: &str) -> Result<bool> {
 }
 
 fn unreadable(error: Error, view: &str, mount: &Mount) -> Error {
+    // A disk that does not answer is not damage, and no reason to look for any.
+    if matches!(error, Error::Io { .. }) {
+        return error;
+    }
     Error::corrupt(
         format!("a tree of {view} on {}", mount.spec.name),
         format!("what it holds cannot be read ({error}); nothing was collected"),
