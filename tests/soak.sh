@@ -116,7 +116,9 @@ copies() {
     local n=0 copy=$work/copy
     while ((SECONDS < until)); do
         sleep 1
-        rm -rf "$copy" && mkdir "$copy" && cp -a "$work/store/format" "$work/store/log" "$copy/" &&
+        # (What is being written has a name that begins with a dot, and may be gone again.)
+        rm -rf "$copy" && mkdir -p "$copy/log" && cp -a "$work/store/format" "$copy/" &&
+            cp -a "$work"/store/log/[!.]* "$copy/log/" &&
             cp -a "$work/store/packs" "$copy/" 2>/dev/null
         sed "s|^path = \"$work/store\"|path = \"$copy\"|" "$work/cairn.toml" >"$work/copy.toml"
         "$cairn" --config "$work/copy.toml" --json log >"$work/out/copy.json" 2>"$work/out/copy.err"

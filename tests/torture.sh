@@ -292,10 +292,21 @@ trace_of() { # ARGS: every call of a command, with the files that its descriptor
         fail "cairn $* under strace: $(cat "$work/out")"
 }
 # The points of the trace: call and number in its thread, where it has to do with the two mounts.
-points() { # CALLS
-    awk -v work="$work" -v wanted=",$1," '
+#
+# Of a kill and of a power cut only those that can leave a state of their own. A program that is
+# killed at a call which only reads, locks or waits for the disk has left what it leaves at the next
+# call that changes something, which is a point. (Not so the syncs of a power cut.)
+points() { # CALLS FAULT
+    local alike=
+    case $2 in
+    kill) alike=,flock,fsync,fdatasync,syncfs,sync_file_range, ;;
+    cut) alike=,flock, ;;
+    esac
+    awk -v work="$work" -v wanted=",$1," -v alike="$alike" '
         $2 !~ /^[a-z0-9_]+\(/ { next }
         { split($2, c, "("); n = ++count[$1, c[1]] }
+        alike != "" && index(alike, "," c[1] ",") { next }
+        alike != "" && c[1] ~ /^openat/ && !/O_CREAT|O_TRUNC|O_TMPFILE/ { next }
         index($0, work) && index(wanted, "," c[1] ",") && !((c[1], n) in seen) {
             seen[c[1], n]; print c[1], n
         }' "$work/trace" | sort -k1,1 -k2,2n
@@ -386,18 +397,18 @@ run_case() {
     if ((nested)); then
         restore "$case"
         # What recovery does after a kill half-way is what it is to be killed in.
-        list=$(points "$changing")
+        list=$(points "$changing" kill)
         read -r call n < <(sed -n "$((($(wc -l <<<"$list") + 1) * 2 / 3))p" <<<"$list")
         inject kill "$call" "$n" "${verb[@]}"
         trace_of "${recovery[@]}"
-        recovery_points=$(points "$changing")
+        recovery_points=$(points "$changing" kill)
         cp "$work/trace.case" "$work/trace"
     fi
     for fault in ${faults//,/ }; do
         [[ $fault == cut && $fs == btrfs ]] && { echo "  $case cut: not tested: btrfs knows no such shutdown"; continue; }
         calls=$changing
         [[ $fault == EIO* ]] && calls+=,$reading
-        all=$(points "$calls")
+        all=$(points "$calls" "$fault")
         [[ -z $only ]] || all=$(grep -x "$only" <<<"$all")
         list=$(awk -v e="$every" -v o="$offset" 'NR % e == o % e' <<<"$all")
         ((share == 0)) || list=$(awk -v e="$every" -v j="$jobs" -v s="$share" \

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use cairn_testkit::filesystem::{FsKind, Loop};
 use cairn_testkit::sample::{Compose, Places};
-use cairn_testkit::{CrashPoint, World, available, treecmp};
+use cairn_testkit::{CrashPoint, Ground, World, available, treecmp};
 use serde_json::Value;
-use tempfile::TempDir;
 
 const STAGING: &str = "mirror/pub/rocky/9.7-RC2";
 const PRODUCTION: &str = "mirror/pub/rocky/9.7";
@@ -75,7 +74,7 @@ struct Rounds {
     /// What a view showed while its ref named this snapshot.
     known: HashMap<(&'static str, String), String>,
     label: String,
-    _dir: TempDir,
+    _dir: Ground,
 }
 
 /// What is live at the two views; nothing where there is nothing yet.
@@ -83,12 +82,6 @@ struct Rounds {
 struct Live {
     staging: Option<String>,
     production: Option<String>,
-}
-
-/// Returns a directory in memory where that can be had: a kill is no power cut, so what counts is
-/// what the kernel was told, and hundreds of syncs take their time on a disk.
-fn quick_dir() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn digest(path: &Path) -> Option<String> {
@@ -99,7 +92,7 @@ fn digest(path: &Path) -> Option<String> {
 impl Rounds {
     /// Uses another file system for production where one is given.
     fn new(production: Option<&Path>) -> Self {
-        let dir = quick_dir();
+        let dir = Ground::in_memory();
         let mut places = Places::below(dir.path());
         if let Some(production) = production {
             places.production = production.to_owned();

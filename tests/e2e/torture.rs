@@ -41,6 +41,25 @@ fn sampled_system_calls_that_kill_or_fail_leave_old_or_new() {
 }
 
 #[test]
+fn what_was_bad_once_is_met_every_time() {
+    // Around the record of an adoption, which a kill once left without its tree.
+    torture(&["--cases", "adopt", "--faults", "kill", "--only", "write [1-6]"]);
+    // Reads of the index that fail: the disk's answer, and no damage.
+    torture(&[
+        "--cases",
+        "promote,gc",
+        "--faults",
+        "EIO,EIO+",
+        "--only",
+        "pread64 [1-9][0-9]*",
+        "--every",
+        "5",
+        "--offset",
+        "4",
+    ]);
+}
+
+#[test]
 fn sampled_power_cuts_lose_nothing_that_was_acknowledged() {
     torture(&[
         "--every",

@@ -41,6 +41,23 @@ impl FsKind {
         FsKind::Bindfs,
     ];
 
+    /// Returns the name that `CAIRN_TEST_FS` knows it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FsKind::Ext4 => "ext4",
+            FsKind::Xfs => "xfs",
+            FsKind::Btrfs => "btrfs",
+            FsKind::BtrfsNoExtref => "btrfs-noextref",
+            FsKind::Tmpfs => "tmpfs",
+            FsKind::Bindfs => "bindfs",
+        }
+    }
+
+    /// Returns the kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The smallest that the kind's mkfs takes without complaint.
     fn least(self) -> u64 {
         match self {

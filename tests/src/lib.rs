@@ -13,11 +13,13 @@
 //!
 //! A tool or a privilege that is missing is an [`Unavailable`]; [`available`] says so plainly,
 //! past the test harness's capture, and the test goes on without. Set `CAIRN_TESTS=strict` to
-//! make it a failure instead.
+//! make it a failure instead. `CAIRN_TEST_FS` puts every world on another filesystem: the name of
+//! a kind, which is then mounted once for the process, or the absolute path of a directory.
 
 pub mod browser;
 pub mod clients;
 pub mod filesystem;
+mod ground;
 pub mod hostile;
 mod keys;
 pub mod metadata;
@@ -29,6 +31,8 @@ mod world;
 
 pub use cairn_releng::sample;
 pub use cairn_store::fault::CrashPoint;
+pub use filesystem::FsKind;
+pub use ground::{Ground, not_on};
 pub use keys::Keys;
 pub use run::{Run, Running};
 /// What [`Running::signal`] takes.

@@ -10,6 +10,7 @@ use cairn_store::fault::CrashPoint;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::ground::{self, Ground};
 use crate::run::{Run, Running};
 
 /// A configuration, its compose root, store and mounts, and the program to run with them.
@@ -31,16 +32,23 @@ pub struct World {
     places: Places,
     config: PathBuf,
     env: Vec<(OsString, OsString)>,
+    _ground: Option<Ground>,
     _temp: TempDir,
 }
 
 impl World {
-    /// Puts everything below one temporary directory.
+    /// Puts everything below one temporary directory, on the filesystem that `CAIRN_TEST_FS` asks
+    /// for.
     #[track_caller]
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        let temp = temp();
-        let places = Places::below(temp.path());
-        Self::make(binary.into(), places, temp)
+        if !ground::is_asked() {
+            let temp = temp();
+            let places = Places::below(temp.path());
+            return Self::make(binary.into(), places, None, temp);
+        }
+        let ground = Ground::new();
+        let places = Places::below(ground.path());
+        Self::make(binary.into(), places, Some(ground), temp())
     }
 
     /// Uses places that exist, such as mounts of several filesystems.
@@ -48,18 +56,18 @@ impl World {
     /// Only the configuration lies in a temporary directory, outside all of them.
     #[track_caller]
     pub fn at(binary: impl Into<PathBuf>, places: Places) -> Self {
-        Self::make(binary.into(), places, temp())
+        Self::make(binary.into(), places, None, temp())
     }
 
     #[track_caller]
-    fn make(binary: PathBuf, places: Places, temp: TempDir) -> Self {
+    fn make(binary: PathBuf, places: Places, ground: Option<Ground>, temp: TempDir) -> Self {
         // The store is made by `cairn init`, and what it lies in is not.
         let store = places.store.parent().unwrap_or(Path::new("/"));
         for dir in [&places.compose, &places.staging, &places.production, store] {
             fs::create_dir_all(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         }
         let config = temp.path().join("cairn.toml");
-        let world = Self { binary, places, config, env: Vec::new(), _temp: temp };
+        let world = Self { binary, places, config, env: Vec::new(), _ground: ground, _temp: temp };
         world.set_config(&world.places.config());
         world
     }
