@@ -328,7 +328,8 @@ fn a_signal_stops_a_long_ingest_and_leaves_nothing() {
             let told = Instant::now();
             let run = running.wait().exits(code);
             let label = format!("{} and {code}", dir.display());
-            assert!(told.elapsed() < Duration::from_secs(2), "{label}: {:?}", told.elapsed());
+            // What matters is that it does not go on to the end; a busy machine may need a while.
+            assert!(told.elapsed() < AT_ONCE, "{label}: {:?}", told.elapsed());
             assert!(run.err().contains("interrupted"), "{label}\n{}", run.report());
             no_leftovers(&world, &label);
         }

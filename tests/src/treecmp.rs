@@ -250,7 +250,8 @@ fn compare_entries(a: &Entry, b: &Entry, options: &Options, mut found: impl FnMu
 impl Listing {
     #[track_caller]
     fn read(root: &Path) -> Self {
-        let opened = rustix::fs::open(root, dir_flags(), Mode::empty());
+        // A published view may be a link to its tree; links below the root are never followed.
+        let opened = rustix::fs::open(root, dir_flags() - OFlags::NOFOLLOW, Mode::empty());
         let dir = opened.unwrap_or_else(|error| panic!("{}: open: {error}", root.display()));
         let mut entries = BTreeMap::new();
         let stat = rustix::fs::fstat(&dir);
