@@ -1,6 +1,5 @@
 //! What differs by package: NEVRA and checksum, repo by repo, from `primary`.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -316,8 +315,9 @@ fn compare(repo: &RelPath, old: &[Listed], new: &[Listed], found: &mut PackagesD
     let groups = in_step(groups(old), groups(new));
     for ((name, arch), old, new) in groups {
         let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+        // Both sides are sorted, and one name may have very many versions.
         let stays = |version: &Listed| {
-            new.iter().any(|other| pairing::order_as_written(version, other) == Ordering::Equal)
+            new.binary_search_by(|other| pairing::order_as_written(other, version)).is_ok()
         };
         let row = |before: Option<&Listed>, after: Option<&Listed>| PackageRow {
             repo: repo.clone(),

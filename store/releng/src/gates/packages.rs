@@ -7,6 +7,8 @@
 
 use std::collections::HashSet;
 
+use cairn_store::path::RelPath;
+
 use super::{Findings, Gate, Outcome, Rule, Subject};
 use crate::audit::repos::{REPODATA, REPOMD};
 use crate::audit::{self, PackagesDiff, RepoFinding, Side};
@@ -121,10 +123,11 @@ impl Gate for NoLoss {
             }
             let came = packages.added.iter().filter(|row| row.alone);
             let came: HashSet<(&str, &str)> = came.map(|row| (&*row.name, &*row.arch)).collect();
+            let gone: HashSet<&RelPath> = packages.repos_removed.iter().collect();
             // Several versions of a package are lost once.
             let mut seen = HashSet::new();
             for row in packages.removed.iter().filter(|row| row.alone) {
-                let lost_with_repo = packages.repos_removed.contains(&row.repo);
+                let lost_with_repo = gone.contains(&row.repo);
                 if lost_with_repo || !seen.insert((&row.repo, &row.name, &row.arch)) {
                     continue;
                 }
