@@ -2,11 +2,13 @@
 //!
 //! Every step is a command as an operator would type it, parsed and run like any other.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use cairn_releng::sample::{self, Places};
 use clap::Parser;
+use serde::Serialize;
 
 use super::{Context, Exit};
 use crate::args::{Cli, DemoArgs};
@@ -14,6 +16,21 @@ use crate::failure::Failure;
 
 /// Where the demo goes without an argument.
 const DEFAULT: &str = "cairn-demo";
+
+#[derive(Serialize)]
+struct Document {
+    dir: String,
+    dry_run: bool,
+    commands: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    command: Vec<String>,
+    code: u8,
+    /// The command's own document.
+    report: serde_json::Value,
+}
 
 /// Runs the demo in an empty directory.
 pub fn run(context: &Context<'_>, args: &DemoArgs) -> Exit {
@@ -26,7 +43,12 @@ pub fn run(context: &Context<'_>, args: &DemoArgs) -> Exit {
     });
     if context.global.dry_run {
         let text = format!("Would run the whole procedure in {}\n", dir.display());
-        return Ok(output.text(&text).map(|()| 0)?);
+        let dir = dir.display().to_string();
+        let document = Document { dir, dry_run: true, commands: Vec::new() };
+        return match output.json {
+            true => Ok(output.document("demo", &document).map(|()| 0)?),
+            false => Ok(output.text(&text).map(|()| 0)?),
+        };
     }
     std::fs::create_dir_all(&dir).map_err(|error| fail(&dir, error))?;
     let dir = dir.canonicalize().map_err(|error| fail(&dir, error))?;
@@ -41,7 +63,8 @@ pub fn run(context: &Context<'_>, args: &DemoArgs) -> Exit {
     let config = dir.join("cairn.toml");
     std::fs::write(&config, places.config()).map_err(|error| fail(&config, error))?;
 
-    let demo = Demo { context, config: config.display().to_string() };
+    let commands = RefCell::default();
+    let demo = Demo { context, config: config.display().to_string(), commands };
     let latest = places.compose.join("9/latest-Rocky-9");
     let latest = latest.to_string_lossy();
     demo.say("A release engineer composes Rocky Linux 9.7: real packages, real repodata.")?;
@@ -64,6 +87,11 @@ pub fn run(context: &Context<'_>, args: &DemoArgs) -> Exit {
     demo.run(&["log"])?;
     demo.run(&["status"])?;
 
+    if output.json {
+        let commands = demo.commands.into_inner();
+        let document = Document { dir: dir.display().to_string(), dry_run: false, commands };
+        return Ok(output.document("demo", &document).map(|()| 0)?);
+    }
     let mut text = String::new();
     let _ = writeln!(text, "Look at what is there:");
     let _ = writeln!(
@@ -88,24 +116,38 @@ pub fn run(context: &Context<'_>, args: &DemoArgs) -> Exit {
 struct Demo<'a> {
     context: &'a Context<'a>,
     config: String,
+    /// What was run, where it is told in one document.
+    commands: RefCell<Vec<Step>>,
 }
 
 impl Demo<'_> {
     fn say(&self, sentence: &str) -> Result<(), Failure> {
+        if self.context.output.json {
+            return Ok(());
+        }
         let sentence = self.context.output.warn(sentence);
         Ok(self.context.output.text(&format!("{sentence}\n\n"))?)
     }
 
     fn run(&self, words: &[&str]) -> Result<(), Failure> {
+        let typed = ["cairn", "--config", &self.config].into_iter().chain(words.iter().copied());
+        let typed: Vec<String> = typed.map(str::to_owned).collect();
+        let cli = Cli::try_parse_from(&typed).map_err(|error| Failure::bug(error.to_string()))?;
+        if self.context.output.json {
+            let inner = self.context.output.catching();
+            let code = super::run(&cli, typed, &inner)?;
+            let report = serde_json::from_slice(&inner.take())
+                .map_err(|error| Failure::bug(format!("{}: {error}", words.join(" "))))?;
+            let command = words.iter().map(|word| (*word).to_owned()).collect();
+            self.commands.borrow_mut().push(Step { command, code, report });
+            return Ok(());
+        }
         let quoted: Vec<String> = words
             .iter()
             .map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() })
             .collect();
         let line = self.context.output.strong(&format!("$ cairn {}", quoted.join(" ")));
         self.context.output.text(&format!("{line}\n"))?;
-        let typed = ["cairn", "--config", &self.config].into_iter().chain(words.iter().copied());
-        let typed: Vec<String> = typed.map(str::to_owned).collect();
-        let cli = Cli::try_parse_from(&typed).map_err(|error| Failure::bug(error.to_string()))?;
         super::run(&cli, typed, self.context.output)?;
         Ok(self.context.output.text("\n")?)
     }
