@@ -4,6 +4,7 @@
 //! It is not a test: a target that is missed is a line of the table, not an exit code. README.md
 //! says what is measured and how to read it.
 
+mod audit;
 mod cairn;
 mod command;
 mod compose;
@@ -12,6 +13,7 @@ mod digest;
 mod failure;
 mod lab;
 mod machine;
+mod metadata;
 mod noise;
 mod options;
 mod packages;
@@ -60,6 +62,9 @@ fn compare() -> Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1).peekable();
     if arguments.next_if(|word| word == "repodata").is_some() {
         return createrepo::compare(arguments);
+    }
+    if arguments.next_if(|word| word == "audit").is_some() {
+        return audit::compare(arguments);
     }
     let options = Options::parse(arguments)?;
     if options.help {

@@ -12,6 +12,7 @@ Measures cairn beside rsync, cp, ostree, restic and create-filelist.
 
 Usage: compare [OPTIONS]
        compare repodata [OPTIONS]      beside createrepo_c; --help says more
+       compare audit [OPTIONS]         diff and closure beside dnf; --help says more
 
       --files N[,N…]    sizes of the release [default: 5000,50000,200000]
       --mean BYTES      bytes per file [default: 68 KiB; 8 KiB above 50,000 files]
