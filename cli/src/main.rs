@@ -2,6 +2,8 @@
 
 mod args;
 mod cmd;
+#[cfg(test)]
+mod documents;
 mod failure;
 mod output;
 mod patience;

@@ -33,6 +33,7 @@ mod records;
 mod refusals;
 mod repodata;
 mod repodata_build;
+mod schema;
 mod shadow;
 mod signing;
 mod sigs;

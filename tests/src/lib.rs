@@ -9,6 +9,8 @@
 //! * [`browser`]: Chromium without a screen, for pages.
 //! * [`Keys`]: a gpg home with signing keys, and scripts that sign.
 //! * [`metadata`]: what repodata on disk says, and whether it is true.
+//! * [`schema`]: the schemas of every JSON document; what [`World::json`] and [`Run::json`] read is
+//!   checked against them.
 //! * [`hostile`]: names, links and files that a compose should not have.
 //!
 //! A tool or a privilege that is missing is an [`Unavailable`]; [`available`] says so plainly,
@@ -25,6 +27,7 @@ mod keys;
 pub mod metadata;
 pub mod readers;
 mod run;
+pub mod schema;
 pub mod treecmp;
 mod unavailable;
 mod world;

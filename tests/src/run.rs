@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::schema;
+
 /// Longer than anything a test runs, on a machine that is busy with other tests.
 const DEADLINE: Duration = Duration::from_secs(300);
 /// How often we look whether a program has ended.
@@ -92,17 +94,24 @@ impl Run {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// Returns stdout as the one JSON document that it must be.
+    /// Returns stdout as the one JSON document that it must be; one of cairn's is what its schema
+    /// says.
     ///
     /// # Panics
     ///
     /// If it is not.
     #[track_caller]
     pub fn json(&self) -> Value {
-        match serde_json::from_slice(&self.stdout) {
+        let value: Value = match serde_json::from_slice(&self.stdout) {
             Ok(value) => value,
             Err(error) => panic!("stdout is not one JSON document: {error}\n{}", self.report()),
+        };
+        if value["schema"].as_str().is_some_and(|schema| schema.starts_with("cairn."))
+            && let Err(mistakes) = schema::check(&value)
+        {
+            panic!("{mistakes}\n{}", self.report());
         }
+        value
     }
 
     /// Returns the last line of stderr as JSON: the error record of `--json`.
@@ -114,10 +123,16 @@ impl Run {
     pub fn error_json(&self) -> Value {
         let err = self.err();
         let last = err.lines().next_back().unwrap_or_default();
-        match serde_json::from_str(last) {
+        let value: Value = match serde_json::from_str(last) {
             Ok(value) => value,
             Err(error) => panic!("stderr's last line is not JSON: {error}\n{}", self.report()),
+        };
+        if value["type"] == "error"
+            && let Err(mistakes) = schema::check_as("error", &value)
+        {
+            panic!("{mistakes}\n{}", self.report());
         }
+        value
     }
 
     /// Describes the run in full, for a failed assertion.
