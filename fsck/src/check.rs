@@ -17,6 +17,7 @@ use cairn_store::{Error, Result};
 
 use crate::index::{self, Indexed};
 use crate::limit::Limit;
+use crate::links::{self, Astray};
 use crate::live::{self, Shown, Views};
 use crate::log::{self, Superblock, Truth};
 use crate::objects::{self, Bad, Needs, PoolState, Uses, bit_of, note_use};
@@ -51,6 +52,9 @@ pub(crate) struct Facts {
     pub pools: BTreeMap<String, PoolState>,
     pub bad: Vec<Bad>,
     pub views: Views,
+    pub links: Vec<Astray>,
+    /// Directories for objects that pools lack.
+    pub gaps: Vec<(String, u8)>,
     /// Trees that refs need and no pack of the log's has.
     pub lost_nodes: Vec<TreeId>,
 }
@@ -78,6 +82,8 @@ pub(crate) fn run(
         pools: BTreeMap::new(),
         bad: Vec::new(),
         views: Views::default(),
+        links: Vec::new(),
+        gaps: Vec::new(),
         lost_nodes: Vec::new(),
         root,
         log,
@@ -136,6 +142,14 @@ fn look_further(
         shelf: Some(&facts.shelf),
         cache,
     };
+    for (name, mount) in &facts.mounts {
+        for prefix in mount.pool().gaps()? {
+            let message = format!("the pool of {name} has no directory for such objects");
+            let subject = format!("objects/{prefix:02x}");
+            check.report.add(Code::PoolIncomplete, subject, message, vec![]);
+            facts.gaps.push((name.clone(), prefix));
+        }
+    }
     (facts.pools, facts.bad) = objects::check(&mut check, &facts.needs, &facts.mounts)?;
     name_users(&mut check, &facts.truth, &facts.shelf, &facts.bad);
     for (view, snapshot) in views(subject, &facts.truth, &facts.mounts)? {
@@ -144,8 +158,10 @@ fn look_further(
         let shown = Shown { mount, pool, view, snapshot };
         live::check(&mut check, &shown, &facts.shelf, &facts.truth, &facts.log, &mut facts.views)?;
     }
+    let links = links::check(&mut check, facts)?;
     let Check { report, resume, .. } = check;
     resume.end()?;
+    facts.links = links;
     // A repair opens it as any command does, or removes it.
     facts.indexed.index = None;
     Ok(report)

@@ -74,6 +74,14 @@ codes! {
     ObjectSize = "object-size", Damage;
     /// An object's content does not hash to its name.
     ObjectDamaged = "object-damaged", Damage;
+    /// A pool lacks a directory for objects, with what was in it.
+    PoolIncomplete = "pool-incomplete", Warning;
+    /// A link beside views is not there.
+    LinkMissing = "link-missing", Warning;
+    /// A link beside views leads elsewhere, or something else stands at its path.
+    LinkElsewhere = "link-elsewhere", Warning;
+    /// A link stands that the configuration does not name any more.
+    LinkUnconfigured = "link-unconfigured", Notice;
     /// A view does not show what its ref names.
     ViewPending = "view-pending", Notice;
     /// A live path differs from its snapshot.

@@ -15,6 +15,7 @@ mod finding;
 mod index;
 mod last;
 mod limit;
+mod links;
 mod live;
 mod log;
 mod objects;
@@ -24,6 +25,7 @@ mod resume;
 
 use std::path::Path;
 
+use cairn_store::link::LinkSpec;
 use cairn_store::mount::MountSpec;
 use cairn_store::path::RelPath;
 use cairn_store::progress::Observer;
@@ -63,8 +65,21 @@ pub struct Subject<'a> {
     pub mounts: &'a [MountSpec],
     /// Translates a ref to where it is published.
     pub view: &'a (dyn Fn(&cairn_store::refs::RefName) -> Option<ViewSpec> + Sync),
+    /// Translates a ref to the link beside views that it stands for.
+    pub link: &'a (dyn Fn(&cairn_store::refs::RefName) -> Option<LinkOf> + Sync),
+    /// Says whether a target leads from a link to a release, so that the link may be replaced.
+    pub is_release: &'a (dyn Fn(&LinkSpec, &str) -> bool + Sync),
     /// Says which files have inodes of their own because people edit them in place.
     pub never_link: &'a (dyn Fn(&RelPath) -> bool + Sync),
+}
+
+/// A link beside views.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkOf {
+    /// Where it is.
+    pub spec: LinkSpec,
+    /// Whether the configuration asks for it.
+    pub wanted: bool,
 }
 
 /// Checks a store.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use cairn_store::fs::LockKind;
 use cairn_store::id::{ObjectId, PackId};
+use cairn_store::link::LinkSpec;
 use cairn_store::lock::Lock;
 use cairn_store::log::file_name;
 use cairn_store::path::RelPath;
@@ -21,12 +22,13 @@ use cairn_store::pool::Copy;
 use cairn_store::progress::Observer;
 use cairn_store::publish::{Goal, Intent, ViewSpec};
 use cairn_store::store::{Proposal, Session, Store};
-use cairn_store::tree::{Draft, FileEntry};
+use cairn_store::tree::{Draft, Entry, FileEntry, Nodes};
 use cairn_store::{Error, Result};
 use serde::Serialize;
 
 use crate::check::{Facts, run};
 use crate::index::reason;
+use crate::links::Astray;
 use crate::log::Superblock;
 use crate::objects::{Bad, Uses};
 use crate::{Code, Options, Report, Subject};
@@ -104,6 +106,16 @@ enum Step {
         mount: String,
         copy: Copy,
     },
+    /// A pool gets back a directory for objects.
+    Gap {
+        mount: String,
+        prefix: u8,
+    },
+    /// A link beside views is put where its ref says.
+    Link {
+        spec: LinkSpec,
+        target: Vec<u8>,
+    },
     /// A view is published, and these of its trees are set aside.
     View {
         view: ViewSpec,
@@ -125,6 +137,8 @@ impl Step {
             Step::Index => "rebuild-index",
             Step::Mend { .. } => "restore-object",
             Step::Quarantine { .. } => "quarantine-object",
+            Step::Gap { .. } => "make-directory",
+            Step::Link { .. } => "switch-link",
             Step::View { .. } => "publish-view",
             Step::Impossible => "none",
         }
@@ -223,8 +237,9 @@ fn round(
             found: file_name(now),
         });
     }
-    let (views, steps): (Vec<_>, Vec<_>) =
-        steps.into_iter().partition(|one| matches!(one.step, Step::View { .. }));
+    let (views, steps): (Vec<_>, Vec<_>) = steps
+        .into_iter()
+        .partition(|one| matches!(one.step, Step::View { .. } | Step::Link { .. }));
     let (mut done, mut mention) = (Vec::new(), Vec::new());
     let gone: HashSet<ObjectId> = steps
         .iter()
@@ -298,8 +313,14 @@ fn plan(subject: &Subject<'_>, facts: &Facts, observer: &dyn Observer) -> Result
             "it is built again from the log and the packs; the next ingest reads its compose again";
         push(&mut steps, Step::Index, "index.redb", what);
     }
+    for (mount, prefix) in &facts.gaps {
+        let what = format!("the directory is made in the pool of {mount}");
+        let step = Step::Gap { mount: mount.clone(), prefix: *prefix };
+        push(&mut steps, step, format!("objects/{prefix:02x}"), what);
+    }
     let unhealed = plan_objects(subject, facts, &mut steps, observer)?;
     plan_views(facts, forgotten, &unhealed, &mut steps);
+    plan_links(facts, forgotten, &mut steps);
     Ok(steps)
 }
 
@@ -513,6 +534,24 @@ fn plan_views(
     }
 }
 
+fn plan_links(facts: &Facts, forgotten: bool, steps: &mut Vec<Planned>) {
+    for Astray { spec, target, blocked } in &facts.links {
+        let to = String::from_utf8_lossy(target);
+        match blocked {
+            Some(what) => push(steps, Step::Impossible, &spec.name, what.clone()),
+            None if forgotten => {
+                let what =
+                    "it stays as it is until it is known what its ref names; then cairn publish";
+                push(steps, Step::Impossible, &spec.name, what);
+            }
+            None => {
+                let step = Step::Link { spec: spec.clone(), target: target.clone() };
+                push(steps, step, &spec.name, format!("it is made to lead to {to}"));
+            }
+        }
+    }
+}
+
 fn apply(
     facts: &Facts,
     step: &Step,
@@ -544,7 +583,30 @@ fn apply(
             facts.mounts[mount].pool().mend(copy, file, source.open(facts)?, observer)
         }
         Step::Quarantine { mount, copy } => facts.mounts[mount].pool().quarantine(copy).map(drop),
-        Step::View { .. } | Step::Impossible => Ok(()),
+        Step::Gap { mount, prefix } => facts.mounts[mount].pool().fill_gap(*prefix),
+        Step::View { .. } | Step::Link { .. } | Step::Impossible => Ok(()),
+    }
+}
+
+/// Puts a link where its ref says, as any command would that finds it elsewhere.
+fn switch(store: &Store, spec: &LinkSpec, target: &[u8]) -> Result<()> {
+    let wait = store.session().lock_wait.max(Duration::from_secs(1));
+    let _writer = store.writer_within(std::slice::from_ref(&spec.name), wait)?;
+    let ready = store.prepare_link(spec, target)?;
+    // What its ref names may have moved since the check, and whoever moved it has switched it.
+    let named = store.get_ref(&spec.name)?.map(|state| state.snapshot);
+    let root = named.map(|id| store.snapshot(&id)).transpose()?.map(|snapshot| snapshot.root());
+    let tree = root.map(|root| store.tree(&root.tree)).transpose()?;
+    match tree.as_ref().and_then(|tree| tree.get(spec.path.file_name())) {
+        Some(Entry::Symlink(link)) if *link.target == *target => ready.switch(),
+        _ => {
+            store.forget_link(&store.mount(&spec.mount)?, &spec.name)?;
+            Err(Error::Stale {
+                name: spec.name.to_string(),
+                expected: String::from_utf8_lossy(target).into_owned(),
+                found: "another target".into(),
+            })
+        }
     }
 }
 
@@ -555,7 +617,11 @@ fn publish(
     step: &Step,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let Step::View { view, drifted, swap } = step else { return Ok(()) };
+    let (view, drifted, swap) = match step {
+        Step::View { view, drifted, swap } => (view, drifted, swap),
+        Step::Link { spec, target } => return switch(store, spec, target),
+        _ => return Ok(()),
+    };
     let wait = store.session().lock_wait.max(Duration::from_secs(1));
     let writer = store.writer_within(std::slice::from_ref(&view.name), wait)?;
     let time = jiff::Timestamp::now();

@@ -134,7 +134,8 @@ fn occupied(mount: &Mount, spec: &LinkSpec, reason: String) -> Error {
     Error::ViewOccupied { path: mount.spec.path.join(spec.path.as_path()), reason }
 }
 
-fn standing(mount: &Mount, spec: &LinkSpec) -> Result<Standing> {
+/// Returns what stands at a link's path on a mount. It needs no store.
+pub fn standing(mount: &Mount, spec: &LinkSpec) -> Result<Standing> {
     let Some((parent, last)) = spec.path.split_last() else {
         return Ok(Standing::Else("the mount itself"));
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use cairn_fsck::{Code, Severity};
@@ -29,7 +29,102 @@ struct Case {
     left: Option<i32>,
 }
 
+/// Production gets the links `9` and `latest-9`, which lead to what is published.
+fn link(world: &World) {
+    let links = "production_links = [\"{major}\", \"latest-{major}\"]";
+    replace(world.config(), "production_links = []", links);
+    small_update().write(&world.places().compose).unwrap();
+    publish(world);
+}
+
+fn nine(world: &World) -> PathBuf {
+    world.production("mirror/pub/rocky/9")
+}
+
 const CASES: &[Case] = &[
+    Case {
+        code: Code::LinkMissing,
+        what: "a link beside the releases is deleted",
+        harm: |world| {
+            link(world);
+            fs::remove_file(nine(world)).unwrap();
+        },
+        subject: "link/production/mirror/pub/rocky/9",
+        affected: "",
+        left: None,
+    },
+    Case {
+        code: Code::LinkElsewhere,
+        what: "a link leads to another release",
+        harm: |world| {
+            link(world);
+            fs::remove_file(nine(world)).unwrap();
+            symlink("9.6", nine(world)).unwrap();
+        },
+        subject: "link/production/mirror/pub/rocky/9",
+        affected: "",
+        left: None,
+    },
+    Case {
+        code: Code::LinkElsewhere,
+        what: "somebody's own link has taken the place",
+        harm: |world| {
+            link(world);
+            fs::remove_file(nine(world)).unwrap();
+            symlink("/srv/elsewhere", nine(world)).unwrap();
+        },
+        subject: "link/production/mirror/pub/rocky/9",
+        affected: "",
+        left: Some(3),
+    },
+    Case {
+        code: Code::LinkElsewhere,
+        what: "a directory has taken the place of a link",
+        harm: |world| {
+            link(world);
+            fs::remove_file(nine(world)).unwrap();
+            fs::create_dir(nine(world)).unwrap();
+        },
+        subject: "link/production/mirror/pub/rocky/9",
+        affected: "",
+        left: Some(3),
+    },
+    Case {
+        code: Code::LinkUnconfigured,
+        what: "the configuration has forgotten a link that stands",
+        harm: |world| {
+            link(world);
+            let links = "production_links = [\"{major}\", \"latest-{major}\"]";
+            replace(world.config(), links, "production_links = [\"latest-{major}\"]");
+        },
+        subject: "link/production/mirror/pub/rocky/9",
+        affected: "",
+        left: Some(3),
+    },
+    Case {
+        code: Code::PoolIncomplete,
+        what: "an empty directory of a pool is deleted",
+        harm: |world| {
+            let dirs = fs::read_dir(world.staging(".cairn/objects")).unwrap();
+            let mut dirs = dirs.map(|entry| entry.unwrap().path());
+            let empty = dirs.find(|dir| fs::read_dir(dir).unwrap().next().is_none());
+            fs::remove_dir(empty.expect("a small pool has empty directories")).unwrap();
+        },
+        subject: "objects/",
+        affected: "",
+        left: None,
+    },
+    Case {
+        code: Code::PoolIncomplete,
+        what: "a directory of a pool is deleted with what was in it",
+        harm: |world| {
+            let object = object(world, BASH);
+            fs::remove_dir_all(object.parent().unwrap()).unwrap();
+        },
+        subject: "objects/",
+        affected: "",
+        left: None,
+    },
     Case {
         code: Code::SuperblockUnreadable,
         what: "the superblock is cut short",
@@ -506,7 +601,7 @@ fn every_code_is_provoked_by_what_it_is_for() {
     let provoked: BTreeSet<_> = CASES.iter().map(|case| case.code.name()).collect();
     let all: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
     assert_eq!(provoked, all);
-    assert_eq!(Code::ALL.len(), 20, "a new code needs its case, and its number here");
+    assert_eq!(Code::ALL.len(), 24, "a new code needs its case, and its number here");
     let failed: Vec<String> = std::thread::scope(|scope| {
         let half = CASES.len() / 2;
         let threads = [&CASES[..half], &CASES[half..]].map(|cases| {

@@ -28,6 +28,7 @@ mod media;
 mod metrics;
 mod minor;
 mod mirror;
+mod operators;
 mod output;
 mod records;
 mod refusals;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use cairn_fsck::{Level, Mode, Options, Outcome, Repair, Report, Severity, Subject};
+use cairn_fsck::{Level, LinkOf, Mode, Options, Outcome, Repair, Report, Severity, Subject};
+use cairn_store::link::LinkSpec;
 use cairn_store::path::{Escaped, RelPath};
 use cairn_store::publish::ViewSpec;
 
@@ -25,7 +26,24 @@ pub fn run(context: &Context<'_>, args: &FsckArgs) -> Exit {
     };
     let rule = cairn_releng::site::sharing_rule(&config)?;
     let store = Path::new(&config.store.path);
-    let subject = Subject { store, mounts: &mounts, view: &view, never_link: &rule };
+    let asked = cairn_releng::links::configured(&config)?;
+    let link = |name: &cairn_store::refs::RefName| {
+        let spec = cairn_releng::links::spec(&config, name)?;
+        let wanted = asked.contains(name);
+        Some(LinkOf { spec, wanted })
+    };
+    let is_release = |spec: &LinkSpec, target: &str| {
+        let path = spec.path.to_str().unwrap_or_default();
+        cairn_releng::names::leads_to_a_release(&config, &spec.mount, path, target)
+    };
+    let subject = Subject {
+        store,
+        mounts: &mounts,
+        view: &view,
+        link: &link,
+        is_release: &is_release,
+        never_link: &rule,
+    };
     let options = Options {
         level: if args.full { Level::Full } else { Level::Quick },
         limit: args.limit.as_deref().map(parse_rate).transpose()?,

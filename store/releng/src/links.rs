@@ -4,6 +4,7 @@
 //! link moves in the same operation as the release that it leads to, the log says so, a rollback
 //! takes it back, and what a crash left is found by comparing the mount with the ref.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cairn_store::id::SnapshotId;
@@ -16,7 +17,7 @@ use cairn_store::transform::graft;
 use cairn_store::tree::{DirEntry, Draft, Entry, Nodes, SymlinkEntry};
 use serde::Serialize;
 
-use crate::config::Environment;
+use crate::config::{Config, Environment};
 use crate::error::{Error, Result, told};
 use crate::names::{self, ReleaseView};
 use crate::site::Site;
@@ -97,9 +98,7 @@ impl Site {
 
     /// Returns where the link of this ref is; none for every other ref.
     pub(crate) fn link(&self, name: &RefName) -> Option<LinkSpec> {
-        let (mount, path) = names::link_of_ref(&self.config, name.as_str())?;
-        let path = RelPath::new(path).ok()?;
-        Some(LinkSpec { name: name.clone(), mount: mount.to_owned(), path })
+        spec(&self.config, name)
     }
 
     /// Returns what a link stands at now, and what it shall lead to.
@@ -262,6 +261,26 @@ impl Site {
         }
         Ok(())
     }
+}
+
+/// Returns where the link of this ref is; none for every other ref.
+pub fn spec(config: &Config, name: &RefName) -> Option<LinkSpec> {
+    let (mount, path) = names::link_of_ref(config, name.as_str())?;
+    let path = RelPath::new(path).ok()?;
+    Some(LinkSpec { name: name.clone(), mount: mount.to_owned(), path })
+}
+
+/// Returns the refs of the links that the configuration names.
+pub fn configured(config: &Config) -> Result<BTreeSet<RefName>> {
+    let mut refs = BTreeSet::new();
+    for release in config.release_views() {
+        for environment in [Environment::Staging, Environment::Production] {
+            for link in names::links(&release, environment)? {
+                refs.insert(RefName::new(link.ref_name)?);
+            }
+        }
+    }
+    Ok(refs)
 }
 
 /// Returns the tree that a link's ref names: one symbolic link of the link's name.

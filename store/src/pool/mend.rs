@@ -73,6 +73,23 @@ impl Pool {
         Ok(found)
     }
 
+    /// Returns the first bytes of those ids for whose objects there is no directory.
+    pub fn gaps(&self) -> Result<Vec<u8>> {
+        let mut gaps = Vec::new();
+        for prefix in 0..=255u8 {
+            if self.objects.try_stat(hex(&[prefix]).as_bytes())?.is_none() {
+                gaps.push(prefix);
+            }
+        }
+        Ok(gaps)
+    }
+
+    /// Makes the directory for the objects whose ids begin with this byte.
+    pub fn fill_gap(&self, prefix: u8) -> Result<()> {
+        self.objects.make_dir(hex(&[prefix]).as_bytes(), 0o700)?;
+        self.objects.sync()
+    }
+
     /// Opens one inode of an object for reading.
     pub fn open_copy(&self, copy: &Copy) -> Result<OpenFile> {
         self.objects.open_file(&copy.name())
