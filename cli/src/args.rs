@@ -238,6 +238,14 @@ pub struct AdoptArgs {
     pub reason: Reason,
 }
 
+/// What verbs that stage may leave out.
+#[derive(Debug, Args)]
+pub struct StagingGates {
+    /// Do not ask this gate of [gate.staging]; may be repeated, and needs -m.
+    #[arg(long = "skip-gate", value_name = "GATE")]
+    pub skip_gates: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -257,9 +265,8 @@ pub struct StageArgs {
     /// Staging becomes exactly the composes; of a SIG, only their projects do.
     #[arg(long)]
     pub delete: bool,
-    /// Do not ask this gate of [gate.staging]; may be repeated, and needs -m.
-    #[arg(long = "skip-gate", value_name = "GATE")]
-    pub skip_gates: Vec<String>,
+    #[command(flatten)]
+    pub gates: StagingGates,
     #[command(flatten)]
     pub reason: Reason,
 }
@@ -279,6 +286,8 @@ pub struct MinorArgs {
     /// The release: 9, 9-beta, 9-lookahead.
     pub release: String,
     #[command(flatten)]
+    pub gates: StagingGates,
+    #[command(flatten)]
     pub reason: Reason,
 }
 
@@ -295,17 +304,24 @@ FROM is one updateinfo.xml, whose advisories go to every repository of the relea
 package of a name and architecture that they fix, in any version; or a directory with files
 ARCH/REPO-updateinfo.xml, each of which goes to REPO/ARCH/os. Files may be compressed with gzip,
 xz, zstd or bzip2. Of two advisories with one id the one that was changed last stays. Package
-lists keep their bytes; what changed is signed where the configuration says how.
+lists keep their bytes; what changed is signed where the configuration says how. With --sig a file
+of a directory goes to the one repository of the SIG whose path has parts called ARCH and REPO.
 
 Examples:
   cairn errata apply 9 --from updateinfo.xml.gz -n
-  cairn errata apply 9 --from /mnt/compose/9_metadata -m 'advisories of the week'")]
+  cairn errata apply 9 --from /mnt/compose/9_metadata -m 'advisories of the week'
+  cairn errata apply 9 --sig kernel --from kernel-updateinfo.xml")]
 pub struct ErrataArgs {
     /// The release: 9, 9-beta, 9-lookahead.
     pub release: String,
     /// The file or directory with the advisories.
     #[arg(long, value_name = "FROM")]
     pub from: PathBuf,
+    /// Add them to what is staged for this SIG; the short name of a compose means its project.
+    #[arg(long, value_name = "NAME")]
+    pub sig: Option<String>,
+    #[command(flatten)]
+    pub gates: StagingGates,
     #[command(flatten)]
     pub reason: Reason,
 }
@@ -326,6 +342,8 @@ pub struct SignArgs {
     /// Sign what is staged for this SIG of the release.
     #[arg(long, value_name = "NAME")]
     pub sig: Option<String>,
+    #[command(flatten)]
+    pub gates: StagingGates,
     #[command(flatten)]
     pub reason: Reason,
 }

@@ -38,6 +38,7 @@ mod schema;
 mod shadow;
 mod signing;
 mod sigs;
+mod staging;
 mod swaps;
 mod toolkit;
 mod torrents;

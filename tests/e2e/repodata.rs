@@ -26,7 +26,7 @@ fn released(world: &World) -> [PathBuf; 2] {
     [first.dir, second.dir]
 }
 
-fn repos(root: &Path) -> BTreeMap<PathBuf, Repo> {
+pub fn repos(root: &Path) -> BTreeMap<PathBuf, Repo> {
     metadata::repos(&real(root))
 }
 
@@ -358,7 +358,7 @@ fn production_keeps_what_staging_lacks_and_describes_it() {
 }
 
 /// An `updateinfo.xml` of advisories: id, when it was changed, and the package that it fixes.
-fn updateinfo(list: &[(&str, &str, &str)]) -> String {
+pub fn updateinfo(list: &[(&str, &str, &str)]) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<updates>\n".to_owned();
     for (id, updated, nevra) in list {
         let (name, rest) = nevra.split_once('/').unwrap();

@@ -3,8 +3,8 @@
 use cairn_releng::compose::Unfinished;
 use cairn_releng::config::Percent;
 use cairn_releng::verbs::{
-    self, AdoptOptions, Embargo, Gap, IngestOptions, Merge, PromoteOptions, StageOptions,
-    VaultOptions, VaultRepodata,
+    self, AdoptOptions, Embargo, ErrataOptions, Gap, IngestOptions, Merge, MinorOptions,
+    PromoteOptions, SignOptions, StageOptions, VaultOptions, VaultRepodata,
 };
 use cairn_store::ingest::{How, Placement, Recognise};
 
@@ -48,7 +48,7 @@ pub fn adopt(context: &Context<'_>, args: &AdoptArgs) -> Exit {
 pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
     let options = StageOptions {
         merge: merge(args.delete),
-        skip_gates: args.skip_gates.clone(),
+        skip_gates: args.gates.skip_gates.clone(),
         mode: context.mode(),
     };
     let site = context.site(Some(&args.reason))?;
@@ -63,21 +63,26 @@ pub fn stage(context: &Context<'_>, args: &StageArgs) -> Exit {
 /// `cairn minor`.
 pub fn minor(context: &Context<'_>, args: &MinorArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
-    render(context, verbs::minor(&site, &args.release, context.mode(), &context.progress)?, site)
+    let skip_gates = args.gates.skip_gates.clone();
+    let options = MinorOptions { skip_gates, mode: context.mode() };
+    render(context, verbs::minor(&site, &args.release, &options, &context.progress)?, site)
 }
 
 /// `cairn sign`.
 pub fn sign(context: &Context<'_>, args: &SignArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
-    let (sig, mode) = (args.sig.as_deref(), context.mode());
-    render(context, verbs::sign(&site, &args.release, sig, mode, &context.progress)?, site)
+    let (sig, skip_gates) = (args.sig.clone(), args.gates.skip_gates.clone());
+    let options = SignOptions { sig, skip_gates, mode: context.mode() };
+    render(context, verbs::sign(&site, &args.release, &options, &context.progress)?, site)
 }
 
 /// `cairn errata apply`.
 pub fn errata(context: &Context<'_>, args: &ErrataArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
-    let (mode, progress) = (context.mode(), &context.progress);
-    render(context, verbs::errata(&site, &args.release, &args.from, mode, progress)?, site)
+    let (sig, skip_gates) = (args.sig.clone(), args.gates.skip_gates.clone());
+    let options = ErrataOptions { sig, skip_gates, mode: context.mode() };
+    let report = verbs::errata(&site, &args.release, &args.from, &options, &context.progress)?;
+    render(context, report, site)
 }
 
 /// `cairn promote`.

@@ -167,6 +167,12 @@ fn place(path: &RelPath) -> Option<(String, Class)> {
 }
 
 impl World {
+    /// Returns the directories of the repos that clients have, but for those beside the main ones.
+    pub(crate) fn main_repos(&self) -> impl Iterator<Item = &RelPath> {
+        let main = self.repos.iter().filter(|(_, _, class)| *class == Class::Main);
+        main.map(|(path, ..)| path)
+    }
+
     /// Returns a hash of the metadata of all its repos: where it is the same, so is the answer.
     pub(crate) fn fingerprint(&self) -> ObjectId {
         let repo = |(path, repo, _): &(RelPath, Repo, Class)| match &repo.repomd {

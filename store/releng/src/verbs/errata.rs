@@ -11,8 +11,12 @@ use cairn_store::progress::Observer;
 use cairn_store::tree::{DirEntry, Draft, Entry, lookup};
 use serde::Serialize;
 
+use super::judge::Asked;
 use super::moves::ref_name;
+use super::sig::{described_projects, only, project_path};
 use super::turn::Turn;
+use crate::closure::{World, worlds};
+use crate::config::Environment;
 use crate::error::{Error, Result};
 use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
@@ -40,11 +44,24 @@ pub struct ErrataReport {
     pub unplaced: BTreeSet<String>,
 }
 
-/// Adds advisories to the repos that are staged for a release.
+/// How advisories are added.
+#[derive(Clone, Debug, Default)]
+pub struct ErrataOptions {
+    /// The SIG that they are for instead of the release, by name, or by the short name of one
+    /// compose for its project only.
+    pub sig: Option<String>,
+    /// Gates that the operator does not want asked; the session must say why.
+    pub skip_gates: Vec<String>,
+    /// Whether to act.
+    pub mode: Mode,
+}
+
+/// Adds advisories to the repos that are staged for a release, or for a SIG of it.
 ///
 /// `from` is one `updateinfo.xml`, whose advisories go to every repo that has a package of a name
 /// and architecture that they fix; or a directory with `ARCH/REPO-updateinfo.xml`, each of which
-/// goes to `REPO/ARCH/os`. All may be compressed.
+/// goes to `REPO/ARCH/os`, of a SIG to the one repo whose path has parts of both names. All may be
+/// compressed.
 ///
 /// # Errors
 /// Files that cannot be read or are no advisories, repos that are not staged, and what staging
@@ -53,33 +70,57 @@ pub fn errata(
     site: &Site,
     release: &str,
     from: &Path,
-    mode: Mode,
+    options: &ErrataOptions,
     observer: &dyn Observer,
 ) -> Result<Report> {
     let release = site.config.release(release)?;
-    let name = ref_name(release.staging_ref())?;
+    let (staging, projects) = match &options.sig {
+        None => (release.staging_ref(), None),
+        Some(sig) => {
+            let sig = release.sig_group(sig)?;
+            let paths = sig.composes.iter().map(|(_, project)| project_path(project));
+            (sig.staging_ref, Some(paths.collect::<Result<Vec<_>>>()?))
+        }
+    };
+    let name = ref_name(staging)?;
     site.existing(&name)?;
+    let asked = Asked::of(site, Environment::Staging, &options.skip_gates)?;
     let given = Given::read(from)?;
+    let mode = options.mode;
     let mut turn = Turn::begin(site, "errata", mode, std::slice::from_ref(&name), observer)?;
     let (old, old_root) = site.existing(&name)?;
     let mut errata = ErrataReport { given: given.count(), ..ErrataReport::default() };
-    let draft = &turn.draft;
-    let placing = Placing { site, draft, release: &release, root: &old_root, mode, observer };
+    let repos = match &projects {
+        None => Repos::Release(&release),
+        Some(projects) => Repos::of_sig(&turn.draft, &old_root, projects)?,
+    };
+    let placing = Placing { site, draft: &turn.draft, repos, root: &old_root, mode, observer };
     let advisories = placing.place(given, &mut errata)?;
     turn.report.errata = Some(errata);
     let inputs = Inputs { release: &release, trees: Vec::new(), composes: Vec::new(), advisories };
-    let root = turn.described(Some(&old_root), &old_root, &inputs)?;
+    let root = match &projects {
+        None => turn.described(Some(&old_root), &old_root, &inputs)?,
+        Some(of) => described_projects(&mut turn, Some(&old_root), &old_root, of, &inputs)?,
+    };
+    turn.judge_staged(&asked, release, &name, Some(old_root), root)?;
     let facts = BTreeMap::from([("from".into(), display(from).to_string())]);
     let moves = vec![turn.to_tree(name, Some((old, old_root)), root, facts, [])];
     turn.finish(moves)
+}
+
+/// The repo that a file `ARCH/REPO-updateinfo.xml` is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct RepoName {
+    repo: String,
+    arch: String,
 }
 
 /// Advisories as they were given.
 enum Given {
     /// For whatever repos have their packages.
     Anywhere(Vec<Advisory>),
-    /// For the repo at a path: the file that they are from, and they.
-    At(BTreeMap<RelPath, (PathBuf, Vec<Advisory>)>),
+    /// For the repo of a name: the file that they are from, and they.
+    At(BTreeMap<RepoName, (PathBuf, Vec<Advisory>)>),
 }
 
 impl Given {
@@ -114,7 +155,7 @@ impl Given {
 }
 
 /// Reads `ARCH/REPO-updateinfo.xml`, compressed or not, for all architectures and repos there are.
-fn read_dir(from: &Path) -> Result<BTreeMap<RelPath, (PathBuf, Vec<Advisory>)>> {
+fn read_dir(from: &Path) -> Result<BTreeMap<RepoName, (PathBuf, Vec<Advisory>)>> {
     let top = Dir::open(from)?;
     let mut found = BTreeMap::new();
     for arch in top.names()? {
@@ -130,9 +171,8 @@ fn read_dir(from: &Path) -> Result<BTreeMap<RelPath, (PathBuf, Vec<Advisory>)>> 
             if !["", ".gz", ".xz", ".zst", ".bz2"].contains(&packed) {
                 continue;
             }
-            let arch = String::from_utf8_lossy(&arch);
-            let at = RelPath::new(format!("{repo}/{arch}/os"))
-                .map_err(|reason| wrong(reason.to_owned()))?;
+            let arch = String::from_utf8_lossy(&arch).into_owned();
+            let at = RepoName { repo: repo.to_owned(), arch };
             let list = read_file(&dir, &name)?;
             if found.insert(at, (path.clone(), list)).is_some() {
                 return Err(wrong("there is another file for this repo; remove one".into()));
@@ -164,11 +204,60 @@ fn read_file(dir: &Dir, name: &[u8]) -> Result<Vec<Advisory>> {
     updateinfo::read(&shown, decoder).map_err(unusable)
 }
 
+/// The repos that clients ask for advisories.
+enum Repos<'a> {
+    /// Those that the configuration names.
+    Release(&'a ReleaseView<'a>),
+    /// Those that the projects have: nobody names the repos of SIGs.
+    Sig(Vec<RelPath>),
+}
+
+impl Repos<'_> {
+    fn of_sig(draft: &Draft<'_>, root: &DirEntry, projects: &[RelPath]) -> Result<Self> {
+        let worlds = worlds(draft, &only(draft, root, projects)?)?;
+        Ok(Self::Sig(worlds.iter().flat_map(World::main_repos).cloned().collect()))
+    }
+
+    fn all(&self) -> Vec<RelPath> {
+        let release = match self {
+            Repos::Release(release) => release.section(),
+            Repos::Sig(paths) => return paths.clone(),
+        };
+        let repos = &release.repos;
+        let mut names: Vec<&String> = repos.comps.iter().chain(&repos.plain).collect();
+        names.sort_unstable();
+        names.dedup();
+        let at = |repo| release.arches.iter().map(move |arch| format!("{repo}/{arch}/os"));
+        names.into_iter().flat_map(at).filter_map(|path| RelPath::new(path).ok()).collect()
+    }
+
+    /// Returns the repo of a name, or why there is none.
+    fn named(&self, name: &RepoName) -> std::result::Result<RelPath, String> {
+        let RepoName { repo, arch } = name;
+        let paths = match self {
+            Repos::Release(_) => {
+                return RelPath::new(format!("{repo}/{arch}/os")).map_err(str::to_owned);
+            }
+            Repos::Sig(paths) => paths,
+        };
+        let has = |path: &RelPath, part: &str| path.names().any(|name| name == part.as_bytes());
+        let mut found = paths.iter().filter(|path| has(path, repo) && has(path, arch));
+        match (found.next(), found.next()) {
+            (Some(path), None) => Ok(path.clone()),
+            (Some(one), Some(other)) => Err(format!(
+                "{repo} of {arch} may be {one} or {other}; name the file after a part of the path \
+                 that only one has"
+            )),
+            (None, _) => Err(format!("there is no repo {repo} of {arch} in what is staged")),
+        }
+    }
+}
+
 /// Finds the repos that advisories go to.
 struct Placing<'a> {
     site: &'a Site,
     draft: &'a Draft<'a>,
-    release: &'a ReleaseView<'a>,
+    repos: Repos<'a>,
     root: &'a DirEntry,
     mode: Mode,
     observer: &'a dyn Observer,
@@ -185,18 +274,21 @@ impl Placing<'_> {
         let mut homeless: BTreeSet<String> = BTreeSet::new();
         match given {
             Given::At(repos) => {
-                for (path, (file, list)) in repos {
+                for (name, (file, list)) in repos {
+                    let wrong = |reason| Error::Input { path: file.clone(), reason };
+                    let path = self.repos.named(&name).map_err(wrong)?;
                     let Some(packages) = self.packages(&path)? else {
-                        let reason = format!("there is no repo {path} in what is staged");
-                        return Err(Error::Input { path: file, reason });
+                        return Err(wrong(format!("there is no repo {path} in what is staged")));
                     };
                     self.judge(&packages, &list, &mut present, errata);
-                    placed.insert(path, list);
+                    if placed.insert(path, list).is_some() {
+                        return Err(wrong("another file is for the same repo; remove one".into()));
+                    }
                 }
             }
             Given::Anywhere(list) => {
                 homeless = list.iter().map(|advisory| advisory.id.clone()).collect();
-                for path in self.repos() {
+                for path in self.repos.all() {
                     let Some(packages) = self.packages(&path)? else { continue };
                     let here: Vec<Advisory> = list
                         .iter()
@@ -216,17 +308,6 @@ impl Placing<'_> {
         errata.unplaced = homeless;
         placed.retain(|_, list| !list.is_empty());
         Ok(placed)
-    }
-
-    /// The repos that clients ask for advisories.
-    fn repos(&self) -> Vec<RelPath> {
-        let section = self.release.section();
-        let repos = &section.repos;
-        let mut names: Vec<&String> = repos.comps.iter().chain(&repos.plain).collect();
-        names.sort_unstable();
-        names.dedup();
-        let at = |repo| section.arches.iter().map(move |arch| format!("{repo}/{arch}/os"));
-        names.into_iter().flat_map(at).filter_map(|path| RelPath::new(path).ok()).collect()
     }
 
     fn packages(&self, path: &RelPath) -> Result<Option<RepoPackages>> {

@@ -6,6 +6,7 @@ use cairn_store::path::display;
 use cairn_store::progress::Observer;
 use cairn_store::tree::DirEntry;
 
+use super::judge::Asked;
 use super::moves::ref_name;
 use super::turn::Turn;
 use crate::config::Environment;
@@ -15,19 +16,35 @@ use crate::names::ReleaseView;
 use crate::report::{Mode, Report};
 use crate::site::Site;
 
+/// How a minor release is staged.
+#[derive(Clone, Debug, Default)]
+pub struct MinorOptions {
+    /// Gates that the operator does not want asked; the session must say why.
+    pub skip_gates: Vec<String>,
+    /// Whether to act.
+    pub mode: Mode,
+}
+
 /// Stages all composes of a release as a minor release: `9`, `9-beta`, `9-lookahead`.
 ///
 /// The view becomes exactly what the composes say. Links beside it lead to it in the same operation.
 ///
 /// # Errors
-/// Composes that have not been ingested, all of them named; what cannot be read of a compose; and
-/// what cannot be signed. Nothing is published then.
-pub fn minor(site: &Site, release: &str, mode: Mode, observer: &dyn Observer) -> Result<Report> {
+/// Composes that have not been ingested, all of them named; what cannot be read of a compose; what
+/// cannot be signed; and gates that fail. Nothing is published then.
+pub fn minor(
+    site: &Site,
+    release: &str,
+    options: &MinorOptions,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let mode = options.mode;
     let release = site.config.release(release)?;
     let name = ref_name(release.staging_ref())?;
     let links = site.release_links(&release, Environment::Staging)?;
     // Before the locks, whose files are named after the refs.
     composes(site, &release)?;
+    let asked = Asked::of(site, Environment::Staging, &options.skip_gates)?;
     let mut locked = vec![name.clone()];
     locked.extend(links.iter().map(|link| link.spec.name.clone()));
     let mut turn = Turn::begin(site, "minor", mode, &locked, observer)?;
@@ -52,6 +69,7 @@ pub fn minor(site: &Site, release: &str, mode: Mode, observer: &dyn Observer) ->
     turn.report.media = Some(made.media);
     let root = turn.signed(&release, old_root.as_ref(), made.root)?;
     let root = turn.settled(old_root.as_ref(), root)?;
+    turn.judge_staged(&asked, release, &name, old_root, root)?;
     let fact = |source: &Source| (source.name.clone(), source.id.to_string());
     let facts = sources.iter().map(fact).collect();
     let made_of = sources.iter().map(|source| source.id);

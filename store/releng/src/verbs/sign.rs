@@ -4,19 +4,31 @@ use std::collections::BTreeMap;
 
 use cairn_store::progress::Observer;
 
+use super::judge::Asked;
 use super::moves::ref_name;
 use super::turn::Turn;
+use crate::config::Environment;
 use crate::error::{Error, Result};
 use crate::report::{Mode, Report};
 use crate::signing::Signer;
 use crate::site::Site;
 
+/// What is signed, and how.
+#[derive(Clone, Debug, Default)]
+pub struct SignOptions {
+    /// The SIG whose staging view is signed instead of the release's.
+    pub sig: Option<String>,
+    /// Gates that the operator does not want asked; the session must say why.
+    pub skip_gates: Vec<String>,
+    /// Whether to act.
+    pub mode: Mode,
+}
+
 /// Signs what is unsigned or stale in what is staged for a release, or for a SIG of it.
 pub fn sign(
     site: &Site,
     release: &str,
-    sig: Option<&str>,
-    mode: Mode,
+    options: &SignOptions,
     observer: &dyn Observer,
 ) -> Result<Report> {
     let release = site.config.release(release)?;
@@ -26,13 +38,15 @@ pub fn sign(
             reason: "the configuration does not say how to sign; add a section [sign]".into(),
         });
     };
-    let (staging, production) = match sig.map(|sig| release.sig_group(sig)).transpose()? {
-        Some(sig) => (sig.staging_ref, Some(sig.production_ref)),
-        None => (release.staging_ref(), release.production_ref().ok()),
-    };
+    let (staging, production) =
+        match options.sig.as_ref().map(|sig| release.sig_group(sig)).transpose()? {
+            Some(sig) => (sig.staging_ref, Some(sig.production_ref)),
+            None => (release.staging_ref(), release.production_ref().ok()),
+        };
     let name = ref_name(staging)?;
     site.existing(&name)?;
-    let mut turn = Turn::begin(site, "sign", mode, std::slice::from_ref(&name), observer)?;
+    let asked = Asked::of(site, Environment::Staging, &options.skip_gates)?;
+    let mut turn = Turn::begin(site, "sign", options.mode, std::slice::from_ref(&name), observer)?;
     let (old, old_root) = site.existing(&name)?;
     // What mirrors have is in production: metadata that is the same there keeps its signature.
     let production = match production {
@@ -41,6 +55,7 @@ pub fn sign(
     };
     let signed = turn.signed_by(&signer, production.as_ref(), old_root)?;
     let root = turn.settled(Some(&old_root), signed)?;
+    turn.judge_staged(&asked, release, &name, Some(old_root), root)?;
     let facts = BTreeMap::from([("signed".into(), turn.report.signed.len().to_string())]);
     let moves = vec![turn.to_tree(name, Some((old, old_root)), root, facts, [])];
     turn.finish(moves)
