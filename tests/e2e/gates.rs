@@ -1,6 +1,6 @@
 //! Gates beside programs that judge the same: rpm of packages, dnf of dependencies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -142,18 +142,12 @@ const SPECS: &[(&str, &[&str])] = &[
     ("weak", &["Recommends: no-such-package", "Suggests: nor-such", "Supplements: no-such"]),
 ];
 
-#[test]
-fn dependencies_are_judged_as_dnf_judges_them() {
-    // repoclosure comes with dnf's plugins.
-    if available(programs(&["rpmbuild", "createrepo_c", "dnf"])).is_none() {
-        return;
-    }
-    let world = world();
-    let temp = tempfile::tempdir().unwrap();
-    let repo = temp.path().join("compose/BaseOS/x86_64/os");
-    fs::create_dir_all(&repo).unwrap();
-    for (name, lines) in SPECS {
-        let spec = temp.path().join(format!("{name}.spec"));
+/// Builds packages into a repo and describes them there, by programs that are not ours.
+#[track_caller]
+fn build(temp: &Path, repo: &Path, specs: &[(&str, &[&str])]) {
+    fs::create_dir_all(repo).unwrap();
+    for (name, lines) in specs {
+        let spec = temp.join(format!("{name}.spec"));
         let file = "/usr/share/base/data";
         let (install, files) = match *name {
             "base" => (
@@ -170,51 +164,141 @@ fn dependencies_are_judged_as_dnf_judges_them() {
         fs::write(&spec, text).unwrap();
         let mut rpmbuild = Command::new("rpmbuild");
         rpmbuild.args(["-bb", "--quiet", "--define"]);
-        rpmbuild.arg(format!("_topdir {}", temp.path().join("top").display()));
+        rpmbuild.arg(format!("_topdir {}", temp.join("top").display()));
         rpmbuild.args(["--define", &format!("_rpmdir {}", repo.display())]);
         Run::of(rpmbuild.arg(&spec)).ok();
     }
-    Run::of(Command::new("createrepo_c").arg("--quiet").arg(&repo)).ok();
+    Run::of(Command::new("createrepo_c").arg("--quiet").arg(repo)).ok();
+}
 
+/// What packages lack, by name.
+type Lacking = BTreeMap<String, BTreeSet<String>>;
+
+/// Lets dnf say what the packages of the first repo lack, all repos together.
+#[track_caller]
+fn repoclosure(temp: &Path, repos: &[(&str, &Path)]) -> Lacking {
     let mut dnf = Command::new("dnf");
-    dnf.arg("-q").arg(format!("--setopt=cachedir={}", temp.path().join("cache").display()));
-    dnf.arg("--installroot").arg(temp.path().join("root"));
+    dnf.arg("-q").arg(format!("--setopt=cachedir={}", temp.join("cache").display()));
+    dnf.arg("--installroot").arg(temp.join("root"));
     dnf.args(["--releasever=9", "--setopt=reposdir=/nowhere", "--forcearch=x86_64"]);
-    dnf.arg(format!("--repofrompath=base,file://{}", repo.display()));
-    dnf.args(["--setopt=base.skip_if_unavailable=0", "repoclosure", "--repo=base"]);
-    let theirs = Run::of(&mut dnf).exits(1);
-    let text = theirs.out();
-    let theirs: BTreeMap<&str, Vec<&str>> = text
-        .split("package: ")
-        .skip(1)
-        .map(|block| {
-            let mut lines = block.lines();
-            let name = lines.next().unwrap().split("-1-1").next().unwrap();
-            (name, lines.skip(1).map(str::trim).filter(|line| !line.is_empty()).collect())
-        })
-        .collect();
+    for (name, path) in repos {
+        dnf.arg(format!("--repofrompath={name},file://{}", path.display()));
+        dnf.arg(format!("--setopt={name}.skip_if_unavailable=0"));
+    }
+    dnf.arg("repoclosure");
+    dnf.args(repos.iter().map(|(name, _)| format!("--repo={name}")));
+    dnf.arg(format!("--check={}", repos[0].0));
+    let text = Run::of(&mut dnf).exits(1).out();
+    let block = |block: &str| {
+        let mut lines = block.lines();
+        let name = lines.next().unwrap().split("-1-1").next().unwrap().to_owned();
+        let rest = lines.skip(1).map(str::trim).filter(|line| !line.is_empty());
+        (name, rest.map(str::to_owned).collect())
+    };
+    text.split("package: ").skip(1).map(block).collect()
+}
 
-    world.cairn(["init"]).ok();
-    let dir = temp.path().join("compose");
-    world.cairn(["ingest", "--as", "compose/9/Rocky", dir.to_str().unwrap()]).ok();
-    let check = ["--json", "check", "compose/9/Rocky", "closure"];
+/// What the gate says that packages lack.
+#[track_caller]
+fn lacking(world: &World, name: &str) -> (Lacking, serde_json::Value) {
+    let check = ["--json", "check", name, "closure"];
     let checked = Run::of(world.command().args(check)).exits(3).json();
-    let mut ours: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut ours = Lacking::new();
     for finding in checked["gates"][0]["findings"].as_array().unwrap() {
         let message = finding["message"].as_str().unwrap();
         match finding["rule"].as_str().unwrap() {
             "unresolved" => {
                 let (package, rest) = message.split_once("-1-1.noarch requires ").unwrap();
                 let requirement = rest.split_once(", which no repo").unwrap().0;
-                ours.entry(package).or_default().push(requirement);
+                ours.entry(package.to_owned()).or_default().insert(requirement.to_owned());
             }
             rule => assert_eq!((rule, message.starts_with("weak-1-1")), ("weak-unresolved", true)),
         }
     }
-    assert_eq!(ours, theirs, "{text}");
-    let names: Vec<&str> = ours.keys().copied().collect();
+    (ours, checked["gates"][0]["reason"].clone())
+}
+
+#[test]
+fn dependencies_are_judged_as_dnf_judges_them() {
+    // repoclosure comes with dnf's plugins.
+    if available(programs(&["rpmbuild", "createrepo_c", "dnf"])).is_none() {
+        return;
+    }
+    let world = world();
+    let temp = tempfile::tempdir().unwrap();
+    let repo = temp.path().join("compose/BaseOS/x86_64/os");
+    build(temp.path(), &repo, SPECS);
+    let theirs = repoclosure(temp.path(), &[("base", &repo)]);
+
+    world.cairn(["init"]).ok();
+    let dir = temp.path().join("compose");
+    world.cairn(["ingest", "--as", "compose/9/Rocky", dir.to_str().unwrap()]).ok();
+    let (ours, _) = lacking(&world, "compose/9/Rocky");
+    assert_eq!(ours, theirs);
+    let names: Vec<&str> = ours.keys().map(String::as_str).collect();
     let unresolved = ["later", "neither", "no-file", "not-without", "nowhere", "provided-later"];
     assert_eq!(names, [&unresolved[..], &["two-packages"]].concat());
+}
+
+#[test]
+fn a_sig_is_judged_beside_its_release_as_dnf_judges_both_together() {
+    if available(programs(&["rpmbuild", "createrepo_c", "dnf"])).is_none() {
+        return;
+    }
+    let world = world();
+    let temp = tempfile::tempdir().unwrap();
+    // The release lacks things of its own, which are not the SIG's. What it will have is `added`.
+    let of = |names: &[&str]| -> Vec<_> {
+        SPECS.iter().filter(|(name, _)| names.contains(name)).copied().collect()
+    };
+    let release = temp.path().join("compose/BaseOS/x86_64/os");
+    build(temp.path(), &release, &of(&["base", "nowhere"]));
+    let next = temp.path().join("next/BaseOS/x86_64/os");
+    build(temp.path(), &next, &[&of(&["base", "nowhere"])[..], &[("added", &[])]].concat());
+    let sig = temp.path().join("sig/kernel-6.12/x86_64/os");
+    let own: &[(&str, &[&str])] = &[
+        ("in-release", &["Requires: base = 1-1", "Requires: virtual = 2"]),
+        ("a-file", &["Requires: /usr/share/base/data"]),
+        ("another-of-the-sig", &["Requires: in-release"]),
+        ("in-neither", &["Requires: no-such-package", "Requires: base > 5"]),
+        ("in-the-next", &["Requires: added"]),
+    ];
+    build(temp.path(), &sig, own);
+    // Of another architecture nothing is taken.
+    let other = temp.path().join("compose/BaseOS/aarch64/os");
+    build(temp.path(), &other, &[("no-such-package", &[])]);
+
+    world.cairn(["init"]).ok();
+    let ingest = |name: &str, dir: &str| {
+        let dir = temp.path().join(dir);
+        world.cairn(["ingest", "--as", name, dir.to_str().unwrap()]).ok();
+    };
+    ingest("compose/9/SIG-kernel", "sig");
+    world.cairn(["stage", "9", "--sig", "kernel", "--delete"]).ok();
+    let staged = "staging/sig/9/kernel";
+    let (alone, reason) = lacking(&world, staged);
+    assert_eq!(alone, repoclosure(temp.path(), &[("sig", &sig)]));
+    assert_eq!(reason, "judged alone: production/9.7 or staging/9.7-RC2 is not there");
+
+    ingest("compose/9/Rocky", "compose");
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    let beside_first = repoclosure(temp.path(), &[("sig", &sig), ("base", &release)]);
+    let names: Vec<&String> = beside_first.keys().collect();
+    assert_eq!(names, ["in-neither", "in-the-next"]);
+    let told = |name: &str| serde_json::Value::from(format!("judged beside {name}"));
+    assert_eq!(lacking(&world, staged), (beside_first.clone(), told("staging/9.7-RC2")));
+    world.cairn(["promote", "9"]).ok();
+    ingest("compose/9/Rocky", "next");
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    // Production stays what it was: that is what the SIG's clients have, whatever is staged.
+    assert_eq!(lacking(&world, staged), (beside_first.clone(), told("production/9.7")));
+    assert_eq!(lacking(&world, "compose/9/SIG-kernel").0, beside_first);
+
+    let text = fs::read_to_string(world.config()).unwrap();
+    world.set_config(&format!("{text}\n[gate.closure]\nsigs_beside = \"staging\"\n"));
+    let beside_next = repoclosure(temp.path(), &[("sig", &sig), ("base", &next)]);
+    assert_eq!(beside_next.keys().collect::<Vec<_>>(), ["in-neither"]);
+    assert_eq!(lacking(&world, staged), (beside_next, told("staging/9.7-RC2")));
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! is judged by itself, as `dnf repoclosure` does: each of its requirements must be met by some
 //! package, whether or not all can be installed together. Kickstart and debug trees may use what
 //! the main repos have, and not the other way round; source packages are not judged. Module
-//! streams count as enabled.
+//! streams count as enabled. A world may have repos of another tree beside its own, which provide
+//! and are not judged: those of a release beside those of a SIG.
 //!
 //! One world is in memory at a time, some kilobytes for each package. A requirement that many
 //! packages have is parsed and judged once. File lists are read only if a required path is in no
@@ -125,25 +126,60 @@ pub(crate) struct Resolved {
     pub(crate) rows: Vec<Unresolved>,
     /// How many more there are.
     pub(crate) omitted: u64,
-    /// Repos that cannot be read; then there are no rows.
-    pub(crate) faults: Vec<(RelPath, RepoError)>,
+    /// What cannot be read; then there are no rows.
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// A repo that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) repo: RelPath,
+    /// Whether it is only beside those that are judged.
+    pub(crate) beside: bool,
+    pub(crate) error: RepoError,
 }
 
 /// Repos that are used together.
 pub(crate) struct World {
     /// The architecture; empty where paths name none.
     pub(crate) arch: String,
-    repos: Vec<(RelPath, Repo, Class)>,
+    /// Those that are judged, then those that are only beside them.
+    repos: Repos,
+    /// How many are judged.
+    judged: usize,
 }
 
 /// Returns the worlds of a tree, by architecture.
 pub(crate) fn worlds(nodes: &dyn Nodes, root: &DirEntry) -> cairn_store::Result<Vec<World>> {
-    let mut worlds: BTreeMap<String, Vec<(RelPath, Repo, Class)>> = BTreeMap::new();
+    let by_arch = by_arch(nodes, root)?.into_iter();
+    Ok(by_arch.map(|(arch, repos)| World { arch, judged: repos.len(), repos }).collect())
+}
+
+/// Returns the worlds of a tree whose packages are used with those of another one, of which the
+/// main repos of the same architecture provide and are not judged.
+pub(crate) fn worlds_beside(
+    nodes: &dyn Nodes,
+    root: &DirEntry,
+    beside: &DirEntry,
+) -> cairn_store::Result<Vec<World>> {
+    let mut others = by_arch(nodes, beside)?;
+    let mut worlds = worlds(nodes, root)?;
+    for world in worlds.iter_mut().filter(|world| !world.arch.is_empty()) {
+        let others = others.remove(&world.arch).unwrap_or_default();
+        world.repos.extend(others.into_iter().filter(|(_, _, class)| *class == Class::Main));
+    }
+    Ok(worlds)
+}
+
+type Repos = Vec<(RelPath, Repo, Class)>;
+
+fn by_arch(nodes: &dyn Nodes, root: &DirEntry) -> cairn_store::Result<BTreeMap<String, Repos>> {
+    let mut worlds: BTreeMap<String, Repos> = BTreeMap::new();
     for pair in differing(nodes, None, Some(root))? {
         let (Some(repo), Some((arch, class))) = (pair.new, place(&pair.path)) else { continue };
         worlds.entry(arch).or_default().push((pair.path, repo, class));
     }
-    Ok(worlds.into_iter().map(|(arch, repos)| World { arch, repos }).collect())
+    Ok(worlds)
 }
 
 /// Returns the architecture and class of a repo by its path; nothing for source packages.
@@ -179,7 +215,14 @@ impl World {
             Entry::File(file) => format!("{path}\0{}\n", file.object),
             Entry::Dir(_) | Entry::Symlink(_) => format!("{path}\0{}\n", repo.repodata.tree),
         };
-        ObjectId::of(self.repos.iter().map(repo).collect::<String>().as_bytes())
+        let (judged, beside) = self.repos.split_at(self.judged);
+        let mut text: String = judged.iter().map(repo).collect();
+        if !beside.is_empty() {
+            // No path is empty but a repo's that is the whole tree, whose line goes on with a zero.
+            text.push('\n');
+            text.extend(beside.iter().map(repo));
+        }
+        ObjectId::of(text.as_bytes())
     }
 
     /// Judges every package of the world.
@@ -189,11 +232,15 @@ impl World {
         let read: Vec<_> =
             self.repos.par_iter().enumerate().map(|(at, repo)| reading.primary(at, repo)).collect();
         let mut resolved = Resolved::default();
+        let fault = |at: usize, error| {
+            let repo = self.repos[at].0.clone();
+            Fault { repo, beside: at >= self.judged, error }
+        };
         let mut repomds = Vec::new();
-        for ((path, ..), read) in self.repos.iter().zip(read) {
+        for (at, read) in read.into_iter().enumerate() {
             match read {
                 Ok(repomd) => repomds.push(repomd),
-                Err(error) => resolved.faults.push((path.clone(), error)),
+                Err(error) => resolved.faults.push(fault(at, error)),
             }
         }
         let wanted = take(&world).missing_paths();
@@ -204,15 +251,13 @@ impl World {
                 .zip(&repomds)
                 .map(|(repo, repomd)| reading.filelists(repo, repomd, &wanted))
                 .collect();
-            for ((path, ..), read) in self.repos.iter().zip(read) {
-                if let Err(error) = read {
-                    resolved.faults.push((path.clone(), error));
-                }
+            for (at, read) in read.into_iter().enumerate() {
+                resolved.faults.extend(read.err().map(|error| fault(at, error)));
             }
         }
         if resolved.faults.is_empty() {
             let world = world.into_inner().unwrap_or_else(PoisonError::into_inner);
-            (resolved.rows, resolved.omitted) = world.judge(&self.repos);
+            (resolved.rows, resolved.omitted) = world.judge(&self.repos, self.judged);
         }
         resolved
     }
@@ -361,12 +406,14 @@ impl Packages {
         missing
     }
 
-    fn judge(&self, repos: &[(RelPath, Repo, Class)]) -> (Vec<Unresolved>, u64) {
+    /// Judges the packages of the first repos, as many as are judged.
+    fn judge(&self, repos: &[(RelPath, Repo, Class)], judged: usize) -> (Vec<Unresolved>, u64) {
         let newest = self.newest();
         let mut known: Vec<[Option<Lack>; CLASSES]> = vec![[None; CLASSES]; self.wanted.len()];
         let (mut rows, mut omitted) = (Vec::new(), 0);
         // They came as threads were ready; what is kept of very many must not depend on that.
-        let mut order: Vec<&Package> = self.packages.iter().collect();
+        let mut order: Vec<&Package> =
+            self.packages.iter().filter(|package| package.repo < judged).collect();
         order.sort_by(|a, b| (a.repo, &a.name, &a.evr).cmp(&(b.repo, &b.name, &b.evr)));
         for package in order {
             for (strength, number) in &package.wants {

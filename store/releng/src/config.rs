@@ -29,8 +29,9 @@ pub use model::{
 pub use sections::BUILT_IN_GATES;
 pub(crate) use sections::{APPROVALS, is_component};
 pub use value::{
-    Checksum, Compression, Environment, HookEvent, LinkMode, Owner, Percent, SignMode, SwapMode,
-    Template, TemplateError, TorrentFormat, ValueError, Version, format_duration, parse_duration,
+    Checksum, Compression, Environment, HookEvent, LinkMode, Owner, Percent, SignMode, SigsBeside,
+    SwapMode, Template, TemplateError, TorrentFormat, ValueError, Version, format_duration,
+    parse_duration,
 };
 pub(crate) use value::{nearest, plain_number};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::value::{
-    Checksum, Compression, Environment, HookEvent, LinkMode, Owner, Percent, SignMode, SwapMode,
-    Template, TorrentFormat, Version,
+    Checksum, Compression, Environment, HookEvent, LinkMode, Owner, Percent, SignMode, SigsBeside,
+    SwapMode, Template, TorrentFormat, Version,
 };
 
 /// `[store]`: where the log, packs and index are.
@@ -281,6 +281,9 @@ pub struct GateSettings {
     pub package_keys: Vec<Template>,
     /// `[gate.closure] allow`: globs of names of packages that may require what nothing provides.
     pub closure_allow: Vec<String>,
+    /// `[gate.closure] sigs_beside`: the release's repos that a SIG's packages may use; default
+    /// production.
+    pub sigs_beside: SigsBeside,
 }
 
 /// `[hook.NAME]`: a command that hears of what was done.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::value::SigsBeside;
 use super::value::{Checksum, Compression, HookEvent, LinkMode, Owner, Percent, SignMode};
 use super::value::{SwapMode, Template, TorrentFormat, Version};
 use super::value::{ValueError, format_duration, suggestion};
@@ -442,6 +443,7 @@ quoted_fields! {
     LinkMode => LinkMode::Auto,
     SwapMode => SwapMode::Auto,
     SignMode => SignMode::InPlace,
+    SigsBeside => SigsBeside::Production,
     Checksum => Checksum::Sha256,
     Compression => Compression::None,
     TorrentFormat => TorrentFormat::V1,

@@ -10,8 +10,9 @@ use globset::Glob;
 use super::model::*;
 use super::read::{Problem, Section, Value, boolean, command, list, map, number, some, text};
 use super::value::{
-    Checksum, Compression, Environment, HookEvent, LinkMode, Owner, Percent, SignMode, SwapMode,
-    Template, TorrentFormat, ValueError, Version, parse_duration, plain_number, suggestion,
+    Checksum, Compression, Environment, HookEvent, LinkMode, Owner, Percent, SignMode, SigsBeside,
+    SwapMode, Template, TorrentFormat, ValueError, Version, parse_duration, plain_number,
+    suggestion,
 };
 
 /// Gates that cairn brings along; `[gate.NAME] command` adds others.
@@ -483,7 +484,9 @@ fn read_gates(section: Section<'_>, signed: bool) -> (BTreeMap<String, Gate>, Ga
                 None
             }
             Err(_) if name == "closure" && !gate.has("command") => {
-                settings.closure_allow = gate.get("allow", some(text(glob)));
+                settings.closure_allow = gate.or("allow", some(text(glob)), Vec::new());
+                let beside = SigsBeside::Production;
+                settings.sigs_beside = gate.or("sigs_beside", text(SigsBeside::parse), beside);
                 gate.finish();
                 None
             }

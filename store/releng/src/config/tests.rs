@@ -404,6 +404,10 @@ const ADDED: &[(&str, &str)] = &[
         "7:7: missing key \"package_keys\" in [gate.signatures]",
     ),
     (
+        "[gate.closure]\nsigs_beside = \"vault\"",
+        "8:15: sigs_beside: unknown value \"vault\"; expected one of: production, staging",
+    ),
+    (
         "[gate.treeinfo]\ncommand = [\"x\"]",
         "7:7: gate \"treeinfo\" is built in; give the command a name of its own",
     ),

@@ -385,6 +385,18 @@ words! {
 }
 
 words! {
+    /// Whose repos the packages of a SIG are used with.
+    #[derive(Default)]
+    SigsBeside {
+        /// The release's in production; those that are staged where it is not there yet.
+        #[default]
+        Production = "production",
+        /// The release's that are staged; those in production where nothing is.
+        Staging = "staging",
+    }
+}
+
+words! {
     /// Compression of a repodata record.
     Compression {
         /// Not compressed.

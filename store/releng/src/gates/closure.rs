@@ -2,15 +2,21 @@
 //!
 //! What was unresolved before, in the tree that would be replaced, is a warning: the release that is
 //! published cannot be mended by keeping its successor back. [`crate::closure`] does the work.
+//!
+//! A SIG's packages are used with those of the release, so it is judged beside the one in production
+//! (or in staging, `gate.closure.sigs_beside`), and one in the vault beside its version there.
 
 use std::collections::HashSet;
 
 use cairn_store::path::RelPath;
+use cairn_store::refs::RefName;
+use cairn_store::tree::DirEntry;
 
 use super::verdicts::Verdicts;
 use super::{Findings, Gate, Outcome, Rule, Severity, Subject};
-use crate::closure::{Lack, Strength, Unresolved, World, worlds};
-use crate::error::Result;
+use crate::closure::{Fault, Lack, Strength, Unresolved, World, worlds, worlds_beside};
+use crate::config::SigsBeside;
+use crate::error::{Error, Result};
 use crate::site::glob_set;
 
 const NAME: &str = "closure";
@@ -65,7 +71,8 @@ impl Gate for Closure {
     }
 
     fn judge(&self, subject: &Subject<'_>) -> Result<Outcome> {
-        let all = worlds(subject.draft, &subject.root)?;
+        let neighbour = Neighbour::of(subject)?;
+        let all = neighbour.worlds(subject, &subject.root)?;
         let verdicts = Verdicts::of(subject, format!("{NAME} {VERSION}"));
         let known = verdicts.known(all.iter().map(World::fingerprint))?;
         let unknown: Vec<&World> =
@@ -76,7 +83,7 @@ impl Gate for Closure {
         for world in unknown {
             subject.check_interrupted()?;
             let mut found = Findings::of(NAME);
-            judge_world(subject, world, &mut found)?;
+            judge_world(subject, &neighbour, world, &mut found)?;
             if found.is_empty() {
                 closed.push(world.fingerprint());
             }
@@ -84,19 +91,94 @@ impl Gate for Closure {
             subject.observer.advance(1, 0);
         }
         verdicts.remember(&closed)?;
+        findings.note = neighbour.note();
         Ok(Outcome::Judged(findings))
     }
 }
 
-fn judge_world(subject: &Subject<'_>, world: &World, findings: &mut Findings) -> Result<()> {
+/// A tree whose repos clients have beside those that are judged.
+enum Neighbour {
+    /// A release is all that its clients have.
+    None,
+    /// A SIG's clients have the release that it is for, by this ref.
+    Release(RefName, DirEntry),
+    /// The release that a SIG is for is in none of these refs.
+    Absent(Vec<RefName>),
+}
+
+impl Neighbour {
+    fn of(subject: &Subject<'_>) -> Result<Self> {
+        let (site, name) = (subject.site, subject.name.as_deref().unwrap_or_default());
+        let parts: Vec<&str> = name.split('/').collect();
+        let Some(release) = &subject.release else { return Ok(Self::None) };
+        let now = || {
+            let staged = ref_name(release.staging_ref());
+            let production = release.production_ref().ok().map(ref_name);
+            let mut refs: Vec<_> = production.into_iter().chain([staged]).collect();
+            match site.config.gate_settings.sigs_beside {
+                SigsBeside::Production => {}
+                SigsBeside::Staging => refs.reverse(),
+            }
+            refs.into_iter().collect::<Result<Vec<_>>>()
+        };
+        let refs = match parts[..] {
+            ["staging" | "production", "sig", ..] => now()?,
+            ["compose", _, compose] if compose.starts_with("SIG-") => now()?,
+            ["vault", "sig", version, _] => {
+                [format!("vault/{version}"), format!("production/{version}")]
+                    .into_iter()
+                    .map(ref_name)
+                    .collect::<Result<_>>()?
+            }
+            _ => return Ok(Self::None),
+        };
+        for name in &refs {
+            if let Some(state) = site.store.get_ref(name)? {
+                let root = site.store.snapshot(&state.snapshot)?.root();
+                return Ok(Self::Release(name.clone(), root));
+            }
+        }
+        Ok(Self::Absent(refs))
+    }
+
+    fn worlds(&self, subject: &Subject<'_>, root: &DirEntry) -> Result<Vec<World>> {
+        Ok(match self {
+            Self::Release(_, beside) => worlds_beside(subject.draft, root, beside)?,
+            Self::None | Self::Absent(_) => worlds(subject.draft, root)?,
+        })
+    }
+
+    /// Says what was taken.
+    fn note(&self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Release(name, _) => Some(format!("judged beside {name}")),
+            Self::Absent(refs) => {
+                let refs: Vec<String> = refs.iter().map(ToString::to_string).collect();
+                Some(format!("judged alone: {} is not there", refs.join(" or ")))
+            }
+        }
+    }
+}
+
+fn judge_world(
+    subject: &Subject<'_>,
+    neighbour: &Neighbour,
+    world: &World,
+    findings: &mut Findings,
+) -> Result<()> {
     let open = |file: &_, path: &RelPath| subject.open(file, path);
     let resolved = world.resolve(subject.draft, &open);
     // What was cut short by the operator has faults of no repo's.
     subject.check_interrupted()?;
-    for (repo, fault) in resolved.faults {
-        let path = fault.path().clone();
-        let message = fault.to_string();
+    for Fault { repo, beside, error } in resolved.faults {
+        let path = error.path().clone();
+        let message = error.to_string();
         let message = message.strip_prefix(&format!("{path}: ")).unwrap_or(&message);
+        let message = match neighbour {
+            Neighbour::Release(name, _) if beside => format!("of {name}: {message}"),
+            Neighbour::Release(..) | Neighbour::None | Neighbour::Absent(_) => message.to_owned(),
+        };
         findings.add(&NOT_READ, Some(&repo), path, message);
     }
     if resolved.rows.is_empty() {
@@ -112,7 +194,7 @@ fn judge_world(subject: &Subject<'_>, world: &World, findings: &mut Findings) ->
     };
     // The tree before is read only if that can change the answer.
     let before = match resolved.rows.iter().any(fails) {
-        true => known_before(subject, &world.arch)?,
+        true => known_before(subject, neighbour, &world.arch)?,
         false => HashSet::new(),
     };
     for row in &resolved.rows {
@@ -133,6 +215,10 @@ fn judge_world(subject: &Subject<'_>, world: &World, findings: &mut Findings) ->
     Ok(())
 }
 
+fn ref_name(name: String) -> Result<RefName> {
+    RefName::new(name).map_err(Error::Store)
+}
+
 fn sentence(row: &Unresolved, arch: &str) -> String {
     let Unresolved { name, evr, arch: of, strength, requirement, lack, malformed, .. } = row;
     let wants = format!("{name}-{evr}.{of} {} {requirement}", strength.verb());
@@ -150,12 +236,15 @@ fn sentence(row: &Unresolved, arch: &str) -> String {
 }
 
 /// Returns what was unresolved in the same world of the tree that would be replaced.
+///
+/// A SIG's was judged beside what the new one is: what that has lost cannot be mended here either.
 fn known_before(
     subject: &Subject<'_>,
+    neighbour: &Neighbour,
     arch: &str,
 ) -> Result<HashSet<(String, String, Strength, String)>> {
     let Some(before) = &subject.before else { return Ok(HashSet::new()) };
-    let worlds = worlds(subject.draft, before)?;
+    let worlds = neighbour.worlds(subject, before)?;
     let Some(world) = worlds.iter().find(|world| world.arch == arch) else {
         return Ok(HashSet::new());
     };

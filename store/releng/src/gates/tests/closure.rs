@@ -1,6 +1,10 @@
 //! `closure`.
 
 use cairn_repodata::primary::{Compare, Dependency, File, FileKind};
+use cairn_store::log::RefEdit;
+use cairn_store::refs::RefName;
+use cairn_store::snapshot::{Origin, Snapshot};
+use cairn_store::store::Proposal;
 
 use super::*;
 
@@ -229,6 +233,101 @@ fn what_was_so_before_is_outdated_or_allowed_does_not_fail() {
     assert_eq!(rules_of(&found), ["unresolved", "unresolved-allowed"].into());
     let message = &found.iter().find(|f| f.rule == "unresolved-allowed").unwrap().message;
     assert!(message.starts_with("zsh-"), "{message}");
+}
+
+/// Makes a ref name a tree of such files, which are nowhere but in the draft.
+fn refer(world: &World, draft: &Draft<'_>, name: &str, files: &Files) {
+    let name = RefName::new(name).unwrap();
+    let writer = world.site.store.writer(std::slice::from_ref(&name)).unwrap();
+    let snapshot = Snapshot {
+        version: Snapshot::VERSION,
+        root: world.tree(draft, files).into(),
+        time: jiff::Timestamp::now(),
+        origin: Origin::default(),
+        parents: Vec::new(),
+    };
+    let edits = vec![RefEdit { name, old: None, new: Some(snapshot.encode().0) }];
+    let (verb, snapshots) = ("test".to_owned(), vec![snapshot]);
+    writer.commit(draft, Proposal { verb, edits, snapshots, ..Proposal::default() }).unwrap();
+}
+
+#[test]
+fn a_sig_has_what_the_main_repos_of_its_release_provide() {
+    let world = World::new();
+    let draft = Draft::new(&world.site.store);
+    // What the release itself lacks is not the SIG's.
+    let release = tree(&[
+        (OS, &[BASE, (VIM, &["requires nowhere"])]),
+        ("BaseOS/x86_64/debug/tree", &[("gdb-1-1.el9.x86_64", &["provides debugger"])]),
+        ("BaseOS/aarch64/os", &[("arm-1-1.el9.aarch64", &["provides arm"])]),
+    ]);
+    let sig = |wants: &'static [&'static str]| {
+        world.tree(&draft, &tree(&[("kernel/x86_64/os", &[(ZSH, wants)])]))
+    };
+    let judge = |name: &str, root: DirEntry| {
+        let subject = world.subject(&draft, None, root, Mode::Apply);
+        let subject = Subject { name: Some(name.to_owned()), ..subject };
+        let report = run(&subject, &["closure".to_owned()]).unwrap().remove(0);
+        (report.findings, report.reason)
+    };
+    let sound = sig(&["requires bash >= 5", "requires /etc/bashrc"]);
+    let (found, reason) = judge("staging/sig/9/kernel", sound);
+    assert_eq!(rules_of(&found), ["unresolved"].into());
+    let alone = "judged alone: production/9.7 or staging/9.7-RC2 is not there";
+    assert_eq!(reason.as_deref(), Some(alone));
+
+    refer(&world, &draft, "staging/9.7-RC2", &release);
+    refer(&world, &draft, "vault/9.6", &release);
+    let staging = Some("judged beside staging/9.7-RC2".to_owned());
+    for (name, beside) in [
+        ("staging/sig/9/kernel", staging.clone()),
+        ("production/sig/9/kernel", staging.clone()),
+        ("compose/9/SIG-kernel", staging.clone()),
+        ("vault/sig/9.6/kernel", Some("judged beside vault/9.6".to_owned())),
+    ] {
+        // Twice: the second time by what is remembered.
+        for _ in 0..2 {
+            assert_eq!(judge(name, sound), (vec![], beside.clone()), "{name}");
+        }
+    }
+    for wants in [&["requires debugger"], &["requires arm"], &["requires nowhere"]] {
+        let (found, _) = judge("staging/sig/9/kernel", sig(wants));
+        assert_eq!(rules_of(&found), ["unresolved"].into(), "{wants:?}");
+        assert_eq!(found[0].repo, Some(path("kernel/x86_64/os")));
+    }
+    // A release is all that its clients have.
+    let (found, reason) = judge("staging/9.7-RC2", sound);
+    assert_eq!((rules_of(&found), reason), (["unresolved"].into(), None));
+
+    // Production comes first where it is there. Another release is another question.
+    refer(&world, &draft, "production/9.7", &tree(&[(OS, &[(VIM, &[])])]));
+    let (found, reason) = judge("staging/sig/9/kernel", sound);
+    assert_eq!(rules_of(&found), ["unresolved"].into());
+    assert_eq!(reason.as_deref(), Some("judged beside production/9.7"));
+    let staged = World::with("\n[gate.closure]\nsigs_beside = \"staging\"\n");
+    let draft = Draft::new(&staged.site.store);
+    refer(&staged, &draft, "staging/9.7-RC2", &release);
+    refer(&staged, &draft, "production/9.7", &tree(&[(OS, &[(VIM, &[])])]));
+    let root = staged.tree(&draft, &tree(&[("k/x86_64/os", &[(ZSH, &["requires bash"])])]));
+    let subject = staged.subject(&draft, None, root, Mode::Apply);
+    let subject = Subject { name: Some("staging/sig/9/kernel".into()), ..subject };
+    let report = run(&subject, &["closure".to_owned()]).unwrap().remove(0);
+    assert_eq!((report.findings, report.reason), (vec![], staging));
+}
+
+#[test]
+fn a_release_that_cannot_be_read_is_named_with_its_ref() {
+    let world = World::new();
+    let draft = Draft::new(&world.site.store);
+    let mut release = tree(&[(OS, &[BASE])]);
+    release.insert(PRIMARY.into(), b"x".to_vec());
+    refer(&world, &draft, "production/9.7", &release);
+    let root = world.tree(&draft, &tree(&[("k/x86_64/os", &[(ZSH, &["requires bash"])])]));
+    let subject = world.subject(&draft, None, root, Mode::Apply);
+    let subject = Subject { name: Some("staging/sig/9/kernel".into()), ..subject };
+    let found = run(&subject, &["closure".to_owned()]).unwrap().remove(0).findings;
+    assert_found("release", &found, &["closure-not-read"], PRIMARY);
+    assert!(found[0].message.starts_with("of production/9.7: "), "{}", found[0].message);
 }
 
 #[test]
