@@ -238,6 +238,18 @@ pub struct AdoptArgs {
     pub reason: Reason,
 }
 
+/// SIGs that are meant instead of the release.
+#[derive(Debug, Args)]
+pub struct SigsArgs {
+    /// Only this SIG, and not the release; may be given again. To promote: the short name of a
+    /// compose means its project only.
+    #[arg(long = "sig", value_name = "NAME")]
+    pub sigs: Vec<String>,
+    /// All SIGs of the release that are there, and not the release.
+    #[arg(long, conflicts_with = "sigs")]
+    pub all_sigs: bool,
+}
+
 /// What verbs that stage may leave out.
 #[derive(Debug, Args)]
 pub struct StagingGates {
@@ -361,9 +373,8 @@ pub struct PromoteArgs {
     /// The releases; all go in one operation.
     #[arg(required = true, value_name = "RELEASE")]
     pub releases: Vec<String>,
-    /// Promote this SIG of the releases; the short name of a compose means its project only.
-    #[arg(long = "sig", value_name = "NAME")]
-    pub sigs: Vec<String>,
+    #[command(flatten)]
+    pub sigs: SigsArgs,
     /// Keep others out until cairn open: root directories get mode 0750, the lists say so.
     #[arg(long)]
     pub embargo: bool,
@@ -409,9 +420,8 @@ Examples:
 pub struct VaultArgs {
     /// The version, 9.6; or the release, 9, for the version before the one that it makes.
     pub release: String,
-    /// Only this SIG, even if it is in the vault and differs; may be given again.
-    #[arg(long = "sig", value_name = "NAME")]
-    pub sigs: Vec<String>,
+    #[command(flatten)]
+    pub sigs: SigsArgs,
     /// Leave production's metadata behind and make it anew from the packages.
     #[arg(long)]
     pub no_repodata: bool,

@@ -4,7 +4,7 @@ use cairn_releng::compose::Unfinished;
 use cairn_releng::config::Percent;
 use cairn_releng::verbs::{
     self, AdoptOptions, Embargo, ErrataOptions, Gap, IngestOptions, Merge, MinorOptions,
-    PromoteOptions, SignOptions, StageOptions, VaultOptions, VaultRepodata,
+    PromoteOptions, SignOptions, Sigs, StageOptions, VaultOptions, VaultRepodata,
 };
 use cairn_store::ingest::{How, Placement, Recognise};
 
@@ -12,7 +12,7 @@ use super::report::render;
 use super::{Context, Exit};
 use crate::args::{
     AdoptArgs, ErrataArgs, IngestArgs, ListsArgs, MinorArgs, OpenArgs, PromoteArgs, PublishArgs,
-    RollbackArgs, SignArgs, StageArgs, VaultArgs,
+    RollbackArgs, SignArgs, SigsArgs, StageArgs, VaultArgs,
 };
 use crate::failure::Failure;
 
@@ -91,12 +91,20 @@ pub fn promote(context: &Context<'_>, args: &PromoteArgs) -> Exit {
         merge: merge(args.delete),
         allow_deletes: share(args.allow_deletes.as_deref())?,
         skip_gates: args.skip_gates.clone(),
-        sigs: args.sigs.clone(),
+        sigs: sigs(&args.sigs),
         embargo: if args.embargo { Embargo::Impose } else { Embargo::AsItWas },
         mode: context.mode(),
     };
     let site = context.site(Some(&args.reason))?;
     render(context, verbs::promote(&site, &args.releases, &options, &context.progress)?, site)
+}
+
+fn sigs(args: &SigsArgs) -> Sigs {
+    match (args.all_sigs, args.sigs.as_slice()) {
+        (true, _) => Sigs::All,
+        (false, []) => Sigs::None,
+        (false, names) => Sigs::Named(names.to_vec()),
+    }
 }
 
 /// Reads `--allow-deletes`.
@@ -112,7 +120,7 @@ fn share(text: Option<&str>) -> Result<Option<Percent>, Failure> {
 /// `cairn vault`.
 pub fn vault(context: &Context<'_>, args: &VaultArgs) -> Exit {
     let options = VaultOptions {
-        sigs: args.sigs.clone(),
+        sigs: sigs(&args.sigs),
         repodata: match args.no_repodata {
             true => VaultRepodata::Anew,
             false => VaultRepodata::Taken,

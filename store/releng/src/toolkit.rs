@@ -294,12 +294,9 @@ pub fn translate(config: &Config, call: &Call) -> Result<Job, ToolkitError> {
                 let compose = check_sig(&release, &call.script, compose, sig.first())?;
                 add(words(["promote", &name, "--sig", &compose]));
             }
-            None => {
-                let sigs = all_sigs(&release);
-                if !sigs.is_empty() {
-                    add([words(["promote", &name]), sigs].concat());
-                }
-            }
+            // As the scripts' loop did: what was never staged does not keep the others back.
+            None if release.sig_names().is_empty() => {}
+            None => add(words(["promote", &name, "--all-sigs"])),
         },
         Does::Sign => add(words(["sign", &name])),
         Does::Minor => {
@@ -322,9 +319,11 @@ pub fn translate(config: &Config, call: &Call) -> Result<Job, ToolkitError> {
                 (true, Some(previous)) => previous.to_string(),
                 _ => name,
             };
-            let sigs = all_sigs(&release);
-            if !sigs.is_empty() || !release.channel().vault {
-                add([words(["vault", &what]), sigs].concat());
+            match (release.sig_names().is_empty(), release.channel().vault) {
+                // The verb says why it does not.
+                (true, false) => add(words(["vault", &what])),
+                (true, true) => {}
+                (false, _) => add(words(["vault", &what, "--all-sigs"])),
             }
         }
         Does::Torrents => add(words(["torrents", &name])),
@@ -553,11 +552,6 @@ fn check_sig(
             given: given.clone(),
         }),
     }
-}
-
-/// Returns `--sig NAME` for each SIG of a release.
-fn all_sigs(release: &ReleaseView<'_>) -> Vec<String> {
-    release.sig_names().into_iter().flat_map(|sig| ["--sig".to_owned(), sig]).collect()
 }
 
 fn lists(config: &Config, which: Lists) -> Vec<String> {

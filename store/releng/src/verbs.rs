@@ -48,6 +48,7 @@ pub use rollback::rollback;
 pub use sig::stage_sig;
 pub use sign::{SignOptions, sign};
 pub use stage::{StageOptions, stage};
+pub use targets::Sigs;
 pub use torrents::{TorrentOptions, TorrentReport, TorrentState, torrents};
 pub use vault::{VaultOptions, VaultRepodata, vault};
 

@@ -12,7 +12,7 @@ use super::embargo::{self, Embargo, embargoed, is_embargoed};
 use super::judge::{Asked, Candidate, max_deletes};
 use super::moves::Move;
 use super::stage::{is_repodata, merge_name};
-use super::targets::Target;
+use super::targets::{Sigs, Target};
 use super::turn::Turn;
 use crate::config::{Environment, Percent};
 use crate::error::Result;
@@ -32,7 +32,7 @@ pub struct PromoteOptions {
     pub skip_gates: Vec<String>,
     /// The SIGs of the releases that are promoted instead of the releases, by name, or by the
     /// short name of one compose for its project only.
-    pub sigs: Vec<String>,
+    pub sigs: Sigs,
     /// Whether what is promoted is for the public.
     pub embargo: Embargo,
     /// Whether to act.
@@ -47,13 +47,15 @@ pub fn promote(
     observer: &dyn Observer,
 ) -> Result<Report> {
     // Every name is checked before anything happens: beta and lookahead are refused here.
-    let targets = Target::all(site, releases, &options.sigs)?;
+    let mut notes = Vec::new();
+    let targets = Target::all(site, releases, &options.sigs, &mut notes)?;
     let asked = Asked::of(site, Environment::Production, &options.skip_gates)?;
     let mut names: Vec<RefName> = targets.iter().map(|target| target.name.clone()).collect();
     for target in &targets {
         names.extend(site.links_to(&target.name)?.into_iter().map(|link| link.spec.name));
     }
     let mut turn = Turn::begin(site, "promote", options.mode, &names, observer)?;
+    turn.report.notes.extend(notes);
     let (mut moves, mut links) = (Vec::new(), Vec::new());
     for target in targets {
         moves.push(promoted(&mut turn, &target, options, &asked, &mut links)?);

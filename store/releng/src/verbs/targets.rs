@@ -10,6 +10,18 @@ use crate::error::Result;
 use crate::names::ReleaseView;
 use crate::site::Site;
 
+/// Which SIGs of a release are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sigs {
+    /// None: the release itself is.
+    #[default]
+    None,
+    /// These, and not the release; one that is not there is an error.
+    Named(Vec<String>),
+    /// All that are there, and not the release; those that are not are named and skipped.
+    All,
+}
+
 /// A ref of production, and the one of staging that it follows.
 pub(super) struct Target<'c> {
     pub release: ReleaseView<'c>,
@@ -20,21 +32,38 @@ pub(super) struct Target<'c> {
 }
 
 impl<'c> Target<'c> {
-    /// Returns the targets of releases, or of these SIGs of each of them, each once.
+    /// Returns the targets of releases, or of these SIGs of each of them, each once. Of all SIGs,
+    /// adds a note for each that was never staged.
     ///
     /// # Errors
     /// Names that are not configured, and releases that never get to production.
-    pub fn all(site: &'c Site, releases: &[String], sigs: &[String]) -> Result<Vec<Target<'c>>> {
+    pub fn all(
+        site: &'c Site,
+        releases: &[String],
+        sigs: &Sigs,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Target<'c>>> {
         let mut targets: Vec<Target<'c>> = Vec::new();
         for release in releases {
             let release = site.config.release(release)?;
             let production = release.production_ref()?;
-            if sigs.is_empty() {
-                let (staging, name) = (ref_name(release.staging_ref())?, ref_name(production)?);
-                add(&mut targets, Target { release, staging, name, projects: None });
-            }
-            for sig in sigs {
+            let names = match sigs {
+                Sigs::None => {
+                    let (staging, name) = (ref_name(release.staging_ref())?, ref_name(production)?);
+                    add(&mut targets, Target { release, staging, name, projects: None });
+                    continue;
+                }
+                Sigs::Named(names) => names.clone(),
+                Sigs::All => release.sig_names(),
+            };
+            for sig in &names {
                 let sig = release.sig_group(sig)?;
+                if *sigs == Sigs::All
+                    && site.current(&ref_name(sig.staging_ref.clone())?)?.is_none()
+                {
+                    notes.push(format!("{} was never staged and is skipped.", sig.staging_ref));
+                    continue;
+                }
                 let projects = match release.is_whole_sig(&sig) {
                     true => None,
                     false => {

@@ -14,6 +14,7 @@ use cairn_store::tree::DirEntry;
 use super::embargo::is_embargoed;
 use super::judge::{Asked, Candidate, max_deletes};
 use super::moves::{Move, ref_name};
+use super::targets::Sigs;
 use super::turn::Turn;
 use crate::audit::repos::in_repodata;
 use crate::config::{Environment, Percent, Version};
@@ -38,7 +39,7 @@ pub enum VaultRepodata {
 pub struct VaultOptions {
     /// Only these SIGs, even where one is in the vault already and differs; none means the release
     /// and all its SIGs.
-    pub sigs: Vec<String>,
+    pub sigs: Sigs,
     /// Where metadata comes from.
     pub repodata: VaultRepodata,
     /// The share of deletions in what is in the vault already that the operator allows.
@@ -121,12 +122,22 @@ fn copies(
     let mut copies = Vec::new();
     let unknown = |name: &RefName| Error::from(cairn_store::Error::UnknownRef(name.to_string()));
     let in_vault = |sig: &str| ref_name(format!("vault/sig/{version}/{sig}"));
-    if !options.sigs.is_empty() {
-        for sig in &options.sigs {
+    let asked = match &options.sigs {
+        Sigs::None => None,
+        Sigs::Named(names) => Some(names.clone()),
+        Sigs::All => Some(release.sig_names()),
+    };
+    if let Some(asked) = asked {
+        for sig in &asked {
             let sig = release.sig_group(sig)?;
             let (source, name) = (ref_name(sig.production_ref)?, in_vault(&sig.sig)?);
-            if site.current(&source)?.is_none() {
-                return Err(unknown(&source));
+            match (site.current(&source)?, &options.sigs) {
+                (Some(_), _) => {}
+                (None, Sigs::All) => {
+                    notes.push(format!("{source} was never in production and is skipped."));
+                    continue;
+                }
+                (None, Sigs::None | Sigs::Named(_)) => return Err(unknown(&source)),
             }
             if !copies.iter().any(|copy: &Copy| copy.name == name) {
                 copies.push(Copy { source, name, kind: Kind::Asked });
