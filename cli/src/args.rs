@@ -453,6 +453,9 @@ pub struct PublishArgs {
     /// The refs [default: all].
     #[arg(value_name = "REF")]
     pub names: Vec<String>,
+    /// Remove links beside releases that the configuration names no more, with their refs.
+    #[arg(long, conflicts_with = "names")]
+    pub remove_links: bool,
     #[command(flatten)]
     pub reason: Reason,
 }

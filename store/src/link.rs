@@ -95,6 +95,32 @@ impl Store {
         Ok(names.iter().filter_map(|name| RefName::from_file_name(name)).collect())
     }
 
+    /// Removes a link that leads to `expected`; the caller holds its ref's lock. That nothing stands
+    /// there is as good. When this returns, it is on disk.
+    ///
+    /// # Errors
+    /// [`Error::ViewOccupied`] when something else stands there; [`Error::LockLost`] when somebody
+    /// else may switch it by now.
+    pub fn remove_link(&self, spec: &LinkSpec, expected: &[u8]) -> Result<()> {
+        let mount = self.mount(&spec.mount)?;
+        match standing(&mount, spec)? {
+            Standing::Nothing => return Ok(()),
+            Standing::Link(target) if target == expected => {}
+            Standing::Link(_) | Standing::Else(_) => {
+                let reason = "it was changed by somebody else meanwhile".to_owned();
+                return Err(occupied(&mount, spec, reason));
+            }
+        }
+        let Some((parent, last)) = spec.path.split_last() else { return Ok(()) };
+        let parent = mount.root().dir_at(&parent)?;
+        self.held().check()?;
+        parent.remove_if_there(last)?;
+        fault::hit(CrashPoint::LinkSwitched);
+        parent.sync()?;
+        fault::hit(CrashPoint::LinkSwitchSynced);
+        Ok(())
+    }
+
     /// Removes a link that was prepared and that nobody needs; the caller holds its ref's lock.
     pub fn forget_link(&self, mount: &Mount, name: &RefName) -> Result<()> {
         let dir = mount.pool().root().dir(PREPARED)?;

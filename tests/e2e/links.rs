@@ -262,3 +262,63 @@ fn links_lead_through_a_view_that_is_itself_a_link() {
     assert!(world.production(DIR).join("latest-9/BaseOS/x86_64/os/repodata/repomd.xml").is_file());
     world.cairn(["fsck", "--full"]).ok();
 }
+
+#[test]
+fn links_that_nobody_asks_for_any_more_are_named_and_go_when_that_is_wanted() {
+    const LATEST: &str = "link/production/mirror/pub/rocky/latest-9";
+    let world = next_release();
+    world.cairn(["promote", "9", "--delete"]).ok();
+    let text = fs::read_to_string(world.config()).unwrap();
+    let fewer = text.replace("[\"{major}\", \"latest-{major}\"]", "[\"{major}\"]");
+    assert_ne!(text, fewer);
+    world.set_config(&fewer);
+    let view = |name: &str| {
+        let refs = world.json(["status"])["refs"].as_array().unwrap().clone();
+        Some(refs.iter().find(|row| row["name"] == name)?["view"]["state"].clone())
+    };
+    assert_eq!(view(LATEST), Some("unconfigured".into()));
+    assert_eq!(view(NINE), Some("live".into()));
+    assert!(world.cairn(["status"]).ok().out().contains("cairn publish --remove-links"));
+
+    // Publishing and planning leave it.
+    let before = log_length(&world);
+    world.cairn(["publish"]).ok();
+    let noted = world.json(["publish", "-n"])["notes"].to_string();
+    assert!(noted.contains(LATEST) && noted.contains("--remove-links"), "{noted}");
+    let plan = world.json(["publish", "--remove-links", "-n"]);
+    let row = serde_json::json!([{
+        "ref": LATEST, "mount": "production", "path": "mirror/pub/rocky/latest-9", "old": "9.8",
+    }]);
+    assert_eq!((&plan["removed_links"], &plan["operation"]), (&row, &Value::Null));
+    assert_eq!(target(&world, "latest-9").as_deref(), Some("9.8"));
+    assert_eq!(log_length(&world), before);
+
+    // A kill leaves a ref that the next run finishes.
+    for point in [CrashPoint::LinkSwitched, CrashPoint::OperationLinked] {
+        world.crash_at(point, 1, ["publish", "--remove-links"]).killed();
+        assert_eq!(target(&world, "9").as_deref(), Some("9.8"));
+    }
+    world.cairn(["publish", "--remove-links"]).ok();
+    assert_eq!((view(LATEST), target(&world, "latest-9")), (None, None));
+    assert_eq!(log_length(&world), before + 1, "one operation, whoever finished it");
+    let listed = fs::read_to_string(world.production(DIR).join("fullfilelist")).unwrap();
+    assert!(!listed.lines().any(|line| line == "./latest-9"), "{listed}");
+    let again = world.json(["publish", "--remove-links"]);
+    assert_eq!((&again["operation"], again.get("removed_links")), (&Value::Null, None));
+    world.cairn(["fsck", "--full"]).ok();
+    no_leftovers_but_links(&world, "after the removal");
+
+    // Configured again it comes again; what somebody put in its place stays when it goes.
+    world.set_config(&text);
+    world.cairn(["promote", "9", "--delete"]).ok();
+    assert_eq!(target(&world, "latest-9").as_deref(), Some("9.8"));
+    world.set_config(&fewer);
+    let latest = world.production(DIR).join("latest-9");
+    fs::remove_file(&latest).unwrap();
+    symlink("/srv/other", &latest).unwrap();
+    let done = world.json(["publish", "--remove-links", "-m", "9.8 is out"]);
+    assert_eq!(done["removed_links"][0]["old"], Value::Null, "{done}");
+    assert!(done["notes"].to_string().contains("only its ref goes"), "{done}");
+    assert_eq!(target(&world, "latest-9").as_deref(), Some("/srv/other"));
+    assert_eq!(view(LATEST), None);
+}

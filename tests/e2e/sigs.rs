@@ -283,6 +283,42 @@ fn several_sigs_are_promoted_in_one_operation() {
 }
 
 #[test]
+fn all_sigs_means_those_that_are_there_and_names_the_others() {
+    let world = world();
+    let sigs = "sigs = { kernel = \"kernel\", virt = \"virt/virt\", cloud = \"cloud/cloud\" }";
+    world.configure("release.9", sigs);
+    world.cairn(["init"]).ok();
+    ingest(&world, &kernel(OLD, "20251101.0"));
+    let script = |line: &[&str]| world.cairn(["toolkit", "RLVER=9"].iter().chain(line));
+    let notes = |report: &Value| report["notes"].as_array().unwrap().clone();
+
+    // Nothing is staged yet: the scripts' loop had nothing to do either.
+    let none = world.json(["promote", "9", "--all-sigs"]);
+    assert_eq!((&none["operation"], notes(&none).len()), (&Value::Null, 3));
+
+    world.cairn(["stage", "9", "--sig", "kernel"]).ok();
+    let plan = world.json(["promote", "9", "--all-sigs", "-n"]);
+    assert_eq!(plan["refs"].as_array().unwrap().len(), 1);
+    let run = script(&["bash", "sync-to-prod-sig.sh"]).ok();
+    for skipped in ["staging/sig/9/cloud", "staging/sig/9/virt"] {
+        let said = format!("{skipped} was never staged and is skipped.");
+        assert!(run.err().contains(&said), "{}", run.report());
+        assert!(notes(&plan).contains(&said.into()), "{plan}");
+    }
+    assert_same(&contents(&world.staging(SIG)), &contents(&world.production(SIG)));
+    // By name it is an error, as ever.
+    world.cairn(["promote", "9", "--sig", "virt"]).exits(1);
+    world.cairn(["promote", "9", "--sig", "virt", "--all-sigs"]).exits(2);
+
+    let run = script(&["bash", "vault-sig.sh"]).ok();
+    let said = "production/sig/9/virt was never in production and is skipped.";
+    assert!(run.err().contains(said), "{}", run.report());
+    let names: Vec<String> = refs(&world).into_iter().map(|(name, _)| name).collect();
+    assert!(names.contains(&"vault/sig/9.6/kernel".to_owned()), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("virt")), "{names:?}");
+}
+
+#[test]
 fn names_that_lead_nowhere_are_told_with_those_that_are_known() {
     let world = ingested();
     let before = refs(&world);

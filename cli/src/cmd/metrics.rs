@@ -124,7 +124,10 @@ fn views(out: &mut String, document: &Document, now: Timestamp) {
     let mut each = |name, help, value: &dyn Fn(&Row) -> Option<f64>| {
         let mut metric = Metric::gauge(out, name, help);
         for row in &document.refs {
-            let Some(view) = &row.view else { continue };
+            // Of a link that nobody asks for any more nothing is wrong.
+            let Some(view) = row.view.as_ref().filter(|view| view.state != "unconfigured") else {
+                continue;
+            };
             let path = view.path.to_string();
             let labels = [("ref", row.name.as_str()), ("mount", &view.mount), ("path", &path)];
             if let Some(value) = value(row) {

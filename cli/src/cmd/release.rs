@@ -4,7 +4,8 @@ use cairn_releng::compose::Unfinished;
 use cairn_releng::config::Percent;
 use cairn_releng::verbs::{
     self, AdoptOptions, Embargo, ErrataOptions, Gap, IngestOptions, Merge, MinorOptions,
-    PromoteOptions, SignOptions, Sigs, StageOptions, VaultOptions, VaultRepodata,
+    PromoteOptions, PublishOptions, SignOptions, Sigs, StageOptions, StaleLinks, VaultOptions,
+    VaultRepodata,
 };
 use cairn_store::ingest::{How, Placement, Recognise};
 
@@ -149,7 +150,9 @@ pub fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Exit {
 /// `cairn publish`.
 pub fn publish(context: &Context<'_>, args: &PublishArgs) -> Exit {
     let site = context.site(Some(&args.reason))?;
-    let report = verbs::publish(&site, &args.names, context.mode(), &context.progress)?;
+    let stale_links = if args.remove_links { StaleLinks::Remove } else { StaleLinks::Keep };
+    let options = PublishOptions { stale_links, mode: context.mode() };
+    let report = verbs::publish(&site, &args.names, &options, &context.progress)?;
     render(context, report, site)
 }
 

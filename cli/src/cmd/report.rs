@@ -136,6 +136,14 @@ fn text(output: &Output, report: &Report) -> String {
     for link in &report.links {
         let _ = writeln!(text, "  link   {}", link_text(output, link, report.dry_run));
     }
+    for link in &report.removed_links {
+        let verb = if report.dry_run { "to be removed" } else { "removed" };
+        let led = match &link.old {
+            Some(old) => format!(" → {}", Escaped(old.as_bytes())),
+            None => String::new(),
+        };
+        let _ = writeln!(text, "  link   {}:{}{led}; {verb}", link.mount, link.path);
+    }
     for name in &report.pending {
         let _ = writeln!(text, "  {}  {name}", output.bad("pending"));
     }

@@ -149,11 +149,14 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Exit {
     Ok(context.output.text(&text(context, &document)).map(|()| 0)?)
 }
 
-/// Says of a link that the configuration names where it is, and whether it leads to where its ref
-/// says.
+/// Says of a link where it is, and whether it leads to where its ref says, or nobody asks for it any
+/// more.
 fn link_row(site: &Site, name: &RefName) -> Result<Option<ViewRow>, Failure> {
-    let Some(LinkState { spec, standing }) = site.link_state(name)? else { return Ok(None) };
+    let Some(LinkState { spec, is_configured, standing }) = site.link_state(name)? else {
+        return Ok(None);
+    };
     let (state, problem) = match standing {
+        Ok(_) if !is_configured => ("unconfigured", None),
         Ok(report) if report.differs() => ("pending", None),
         Ok(_) => ("live", None),
         Err(error) => ("unknown", Some(error.to_string())),
@@ -175,6 +178,9 @@ fn text(context: &Context<'_>, document: &Document) -> String {
                     "live" if row.embargoed => output.warn("live, under embargo"),
                     "live" => output.good("live"),
                     "pending" => output.bad("pending: run cairn publish"),
+                    "unconfigured" => {
+                        output.warn("not configured any more: cairn publish --remove-links")
+                    }
                     _ => output.bad(view.problem.as_deref().unwrap_or("unknown")),
                 };
                 (format!("{}:{}", view.mount, view.path), state)

@@ -49,11 +49,13 @@ impl LinkReport {
     }
 }
 
-/// A link that the configuration names, as it stands.
+/// A link as it stands.
 #[derive(Debug)]
 pub struct LinkState {
     /// Where it is.
     pub spec: LinkSpec,
+    /// Whether the configuration still names it.
+    pub is_configured: bool,
     /// Where it leads and should; an error where something else stands, or nobody can look.
     pub standing: Result<LinkReport>,
 }
@@ -171,25 +173,30 @@ impl Site {
         Ok(links)
     }
 
+    /// Returns the links that refs are there of and that the configuration names no more, with their
+    /// refs' values.
+    pub(crate) fn stale_links(&self) -> Result<Vec<(LinkSpec, SnapshotId)>> {
+        let named = self.links()?;
+        let is_named = |name: &RefName| named.iter().any(|(spec, _)| spec.name == *name);
+        let refs = self.store.refs()?.into_iter().filter(|state| !is_named(&state.name));
+        Ok(refs.filter_map(|state| Some((self.link(&state.name)?, state.snapshot))).collect())
+    }
+
     /// Returns where the snapshot of a link's ref says that it leads.
     pub(crate) fn link_target(&self, spec: &LinkSpec, snapshot: &SnapshotId) -> Result<String> {
         let root = self.store.snapshot(snapshot)?.root();
         target_in(&self.store, spec, &root)
     }
 
-    /// Returns what stands at the link of this ref; none for other refs, and for links that the
-    /// configuration does not name any more.
+    /// Returns what stands at the link of this ref; none for other refs.
     pub fn link_state(&self, name: &RefName) -> Result<Option<LinkState>> {
-        if self.link(name).is_none() {
-            return Ok(None);
-        }
-        let Some((spec, snapshot)) = self.links()?.into_iter().find(|(spec, _)| spec.name == *name)
-        else {
+        let (Some(spec), Some(state)) = (self.link(name), self.store.get_ref(name)?) else {
             return Ok(None);
         };
-        let standing = self.link_target(&spec, &snapshot);
+        let is_configured = self.links()?.iter().any(|(spec, _)| spec.name == *name);
+        let standing = self.link_target(&spec, &state.snapshot);
         let standing = standing.and_then(|target| self.look_at_link(&spec, &target));
-        Ok(Some(LinkState { spec, standing }))
+        Ok(Some(LinkState { spec, is_configured, standing }))
     }
 
     /// Makes one link lead to where its ref says; nothing is logged.

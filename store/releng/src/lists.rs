@@ -309,8 +309,12 @@ impl<'a> Run<'a> {
         let mut stale: Vec<usize> = (0..roots.len()).collect();
         for _ in 0..ROUNDS {
             let mut finished = Vec::new();
-            for &at in &stale {
-                let rendered = self.render(&roots[at], &views, shop, state)?;
+            let below = stale.iter().flat_map(|at| self.views_below(&roots[*at]));
+            self.observer.begin("Writing the lists", below.map(|view| view.root.files).sum(), 0);
+            // Nothing is in place before all of them are whole, so none waits for another.
+            let rendered = stale.par_iter().map(|at| self.render(&roots[*at], &views, shop, state));
+            let rendered = rendered.collect::<Result<Vec<_>>>()?;
+            for (&at, rendered) in stale.iter().zip(rendered) {
                 digests[at] = Some(rendered.digest);
                 states.extend(rendered.pins);
                 unlisted.extend(rendered.unlisted);
@@ -422,8 +426,6 @@ impl<'a> Run<'a> {
         let mut live = self.survey(root)?;
         let digest = live.digest();
         let pins = self.pin(root, &mut live, state)?;
-        let rows = self.views_below(root).map(|view| view.root.files).sum();
-        self.observer.begin("Writing the lists", rows, 0);
 
         let mut paths = Sink::new(shop, &root.dir, &path_names)?;
         let mut times = Sink::new(shop, &root.dir, &time_names)?;

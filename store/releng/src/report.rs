@@ -13,7 +13,7 @@ use crate::links::LinkReport;
 use crate::lists::ListReport;
 use crate::media::MediaReport;
 use crate::repos::RepoReport;
-use crate::verbs::{ErrataReport, Forecast, RefApprovals, TorrentReport};
+use crate::verbs::{ErrataReport, Forecast, RefApprovals, RemovedLink, TorrentReport};
 
 /// Whether a verb acts or only says what it would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -176,6 +176,9 @@ pub struct Report {
     /// Links beside the views, to the names that releases go by.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<LinkReport>,
+    /// Links that were or would be removed, because the configuration names them no more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed_links: Vec<RemovedLink>,
     /// The mirror lists.
     pub lists: Vec<ListReport>,
     /// Paths whose time was moved forward because content changed with size and time equal.

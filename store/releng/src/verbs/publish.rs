@@ -7,18 +7,29 @@ use cairn_store::refs::{RefName, Rev};
 use cairn_store::tree::Draft;
 
 use super::lists::write_lists;
+use super::stale::{StaleLinks, stale_links};
 use crate::error::{Result, told};
 use crate::report::{Mode, Report, ViewReport, edit_notes};
 use crate::site::Site;
+
+/// How views are published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PublishOptions {
+    /// What becomes of links that the configuration names no more, where all is published.
+    pub stale_links: StaleLinks,
+    /// Whether to act.
+    pub mode: Mode,
+}
 
 /// Makes the views of these refs, or of all, show what the refs name; finishes what a crash left
 /// and removes files whose grace is over.
 pub fn publish(
     site: &Site,
     names: &[String],
-    mode: Mode,
+    options: &PublishOptions,
     observer: &dyn Observer,
 ) -> Result<Report> {
+    let mode = options.mode;
     let wanted = names.iter().map(RefName::new).collect::<std::result::Result<Vec<_>, _>>()?;
     for name in &wanted {
         site.store.resolve(&Rev::Ref(name.clone()))?;
@@ -91,6 +102,9 @@ pub fn publish(
         report.views.push(row);
     }
     links(site, &wanted, mode, &mut report)?;
+    if wanted.is_empty() {
+        stale_links(site, options.stale_links, mode, &mut report)?;
+    }
     if mode == Mode::Apply {
         match write_lists(site, &|_| true, Mode::Apply, observer) {
             Ok(lists) => report.lists = lists,

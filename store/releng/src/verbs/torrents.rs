@@ -84,7 +84,10 @@ pub fn torrents(
 ) -> Result<Report> {
     let (release, version) = site.config.release_at(release)?;
     let settings = &site.config.torrent;
-    let out = Place::open("--out", options.out.clone().unwrap_or_else(|| (&settings.out).into()))?;
+    let out = match &options.out {
+        Some(out) => Place::open("--out", out.clone())?,
+        None => Place::open("torrent.out", (&settings.out).into())?,
+    };
     let seed = match (&options.seed, &options.out) {
         (Some(seed), _) => Some(Place::open("--seed", seed.clone())?),
         (None, None) => Some(Place::open("torrent.seed", (&settings.seed).into())?),
