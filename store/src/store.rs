@@ -5,49 +5,37 @@
 //! the locks of the refs that a verb will move and is the only way to append to the log.
 //! Power loss: what [`Writer::commit`] has returned is on disk; before that nothing has happened.
 
-use std::collections::{BTreeMap, HashMap};
+mod opening;
+mod writer;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::cache::TreeCache;
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
-use crate::fs::{self, Dir, LockKind, hex_random};
+use crate::fs::{self, Dir, LockKind};
 use crate::hang;
-use crate::id::{OperationId, PackId, SnapshotId, TreeId};
-use crate::index::{Index, Inode, Places, RefState, View};
+use crate::id::{PackId, SnapshotId, TreeId};
+use crate::index::{Index, Places, RefState, View};
 use crate::lock::{Lock, Locks};
-use crate::log::{Append, Collected, Head, Log, Operation, RefEdit};
+use crate::log::{Head, Log, Operation};
 use crate::mount::{Mount, MountSpec};
-use crate::pack::{Listing, NodeId, PackWriter, Packs, Place};
+use crate::pack::{NodeId, Packs, Place};
 use crate::path::RelPath;
-use crate::pool::{Batch, Meta, Pool, Sync};
 use crate::refs::{RefName, Rev};
 use crate::snapshot::Snapshot;
-use crate::tree::{Draft, Entry, Fresh, Nodes, Tree, lookup};
+use crate::tree::{Entry, Nodes, Tree, lookup};
+use opening::{SUPERBLOCK, Superblock, catch_up, open_index, read_superblock};
 
-const SUPERBLOCK: &[u8] = b"format";
-const INDEX: &str = "index.redb";
+pub use opening::check_superblock;
+pub use writer::{Committed, Proposal, Writer};
+
 /// How much of the trees that were read is kept decoded, in bytes. Planning a release of 200,000
 /// files compares three versions of what changed a few times over; they fit.
 const TREE_CACHE: usize = 32 << 20;
-
-/// The superblock (docs/format.md §2).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Superblock {
-    cairn: String,
-    version: u32,
-    id: String,
-    /// Features that an older version may ignore.
-    compat: Vec<String>,
-    /// Features with which an older version may still read.
-    ro_compat: Vec<String>,
-    /// Features with which an older version must not touch the store.
-    incompat: Vec<String>,
-}
 
 /// Who runs what: written into locks and operations.
 #[derive(Clone, Debug, Default)]
@@ -92,20 +80,11 @@ impl Store {
         let root = Dir::open(path)?;
         if root.try_stat(SUPERBLOCK)?.is_none() {
             root.set_mode(0o750)?;
-            let block = Superblock {
-                cairn: "store".into(),
-                version: 1,
-                id: hex_random()?,
-                compat: vec![],
-                ro_compat: vec![],
-                incompat: vec![],
-            };
+            let block = Superblock::new()?;
             for name in [&b"log"[..], b"packs", b"locks"] {
                 root.make_dir(name, 0o750)?;
             }
-            let mut text = serde_json::to_vec_pretty(&block).expect("a superblock is plain data");
-            text.push(b'\n');
-            root.replace(SUPERBLOCK, &text, 0o444)?;
+            root.replace(SUPERBLOCK, &block.encode(), 0o444)?;
             fault::hit(CrashPoint::StoreCreated);
         }
         let store = Self::open(path, mounts, session)?;
@@ -375,7 +354,7 @@ impl Store {
         }
         // What others logged while this command waited.
         catch_up(&self.index, &self.log, &self.packs)?;
-        Ok(Writer { store: self, refs, _locks: locks })
+        Ok(Writer::new(self, refs, locks))
     }
 
     /// Takes the whole store: while this lives nobody else writes to it or to its pools.
@@ -385,7 +364,7 @@ impl Store {
     pub fn sole_writer(&self, wait: Duration) -> Result<Writer<'_>> {
         let lock = self.lock("store", "the store", wait)?;
         catch_up(&self.index, &self.log, &self.packs)?;
-        Ok(Writer { store: self, refs: Vec::new(), _locks: vec![lock] })
+        Ok(Writer::new(self, Vec::new(), vec![lock]))
     }
 
     /// Takes a lock of the store that is no ref's, such as that of a mount's lists.
@@ -440,160 +419,6 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("no thread panics while it holds a lock of the store")
 }
 
-/// What a verb wants to be remembered, before it has a number.
-#[derive(Debug, Default)]
-pub struct Proposal {
-    /// The verb.
-    pub verb: String,
-    /// The refs that move, with what the plan expected them to name.
-    pub edits: Vec<RefEdit>,
-    /// New snapshots that the edits name.
-    pub snapshots: Vec<Snapshot>,
-    /// Packs that are written already.
-    pub packs: Vec<(PackId, Listing)>,
-    /// What is taken out of the store.
-    pub collected: Option<Collected>,
-    /// What else to remember.
-    pub details: serde_json::Value,
-    /// Files that were read, for the inode cache.
-    pub inodes: Vec<Vec<Inode>>,
-}
-
-/// An operation that has happened.
-#[derive(Debug)]
-pub struct Committed {
-    /// Its id.
-    pub id: OperationId,
-    /// What the log holds.
-    pub operation: Operation,
-    /// Why the index does not know it yet, if it does not.
-    pub behind: Option<Error>,
-}
-
-/// The right to move some refs, for as long as it lives.
-#[must_use = "the locks are released when this is dropped"]
-pub struct Writer<'s> {
-    store: &'s Store,
-    refs: Vec<RefName>,
-    _locks: Vec<Lock>,
-}
-
-impl<'s> Writer<'s> {
-    /// Returns whether this is the right to move `name`.
-    pub fn holds(&self, name: &RefName) -> bool {
-        self.refs.contains(name)
-    }
-
-    /// Returns the store.
-    pub fn store(&self) -> &'s Store {
-        self.store
-    }
-
-    /// Brings the files that a draft holds into a pool; when this returns they are on disk there.
-    pub fn bring_in(&self, draft: &Draft<'_>, pool: &Pool) -> Result<()> {
-        let batch = Batch::new(pool)?;
-        for Fresh { entry, bytes } in &draft.contents() {
-            let meta = Meta { mode: entry.mode, mtime: entry.mtime };
-            batch.place_bytes(entry.object, bytes, meta)?;
-        }
-        batch.commit(Sync::Now)
-    }
-
-    /// Writes the packs that the proposal needs, so that later steps can rely on them.
-    fn write_pack(&self, draft: &Draft<'_>, proposal: &Proposal) -> Result<Vec<(PackId, Listing)>> {
-        let places = self.store.index.view()?.places()?;
-        let mut pack = PackWriter::default();
-        let mut known = |id: &TreeId| Ok(places.get(&NodeId::Tree(*id))?.is_some());
-        let mut written = std::collections::HashSet::new();
-        for snapshot in &proposal.snapshots {
-            for (id, canonical) in draft.reachable(&snapshot.root.tree, &mut known)? {
-                if written.insert(id) {
-                    pack.add(NodeId::Tree(id), &canonical);
-                }
-            }
-            let (id, bytes) = snapshot.encode();
-            pack.add(NodeId::Snapshot(id), &bytes);
-        }
-        if proposal.snapshots.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(vec![pack.finish(&self.store.packs)?])
-    }
-
-    /// Appends the operation. When this returns, it has happened and is on disk.
-    ///
-    /// # Errors
-    /// [`Error::Stale`] when a ref no longer names what the proposal expected; then, as after any
-    /// other error, nothing has happened.
-    pub fn commit(&self, draft: &Draft<'_>, proposal: Proposal) -> Result<Committed> {
-        let store = self.store;
-        let mut contents = self.write_pack(draft, &proposal)?;
-        contents.extend(proposal.packs);
-        let mut operation = Operation {
-            version: Log::VERSION,
-            number: 0,
-            parent: None,
-            time: jiff::Timestamp::now(),
-            host: fs::host(),
-            user: fs::user_name(),
-            verb: proposal.verb,
-            command: store.session.command.clone(),
-            reason: store.session.reason.clone(),
-            edits: proposal.edits,
-            packs: contents.iter().map(|(pack, _)| *pack).collect(),
-            collected: proposal.collected,
-            details: proposal.details,
-        };
-        let head = loop {
-            catch_up(&store.index, &store.log, &store.packs)?;
-            let view = store.index.view()?;
-            expect_unmoved(&view, &operation.edits)?;
-            let head = view.head()?;
-            operation.number = head.map_or(1, |head| head.number + 1);
-            operation.parent = head.map(|head| head.id);
-            match store.log.append(&operation, &|| store.held.check())? {
-                Append::Done(head) => break head,
-                Append::Taken => {}
-            }
-        };
-        hang::logged(head.number);
-        // From here on it has happened. An index that cannot be written is no failure: the next
-        // command takes the operation in.
-        let operations = [(head.id, operation)];
-        store.forget_places();
-        let behind = store.index.advance(&operations, &contents, &proposal.inodes).err();
-        fault::hit(CrashPoint::OperationIndexed);
-        let [(id, operation)] = operations;
-        Ok(Committed { id, operation, behind })
-    }
-
-    /// Remembers files that were read although no ref moved.
-    pub fn remember(&self, inodes: &[Vec<Inode>]) -> Result<()> {
-        match inodes.iter().all(Vec::is_empty) {
-            true => Ok(()),
-            false => {
-                self.store.forget_places();
-                self.store.index.advance(&[], &[], inodes)
-            }
-        }
-    }
-}
-
-fn expect_unmoved(view: &View, edits: &[RefEdit]) -> Result<()> {
-    let shown = |id: Option<SnapshotId>| id.map_or("nothing".into(), |id| id.to_string());
-    for edit in edits {
-        let found = view.get_ref(&edit.name)?.map(|state| state.snapshot);
-        if found != edit.old {
-            return Err(Error::Stale {
-                name: edit.name.to_string(),
-                expected: shown(edit.old),
-                found: shown(found),
-            });
-        }
-    }
-    Ok(())
-}
-
 /// Waits until the file system of a path answers.
 fn reach(path: &Path) -> Result<()> {
     let (asked, path) = (path.to_owned(), path.to_owned());
@@ -609,141 +434,4 @@ fn missing_mount(spec: &MountSpec) -> Error {
         path: spec.path.clone(),
         reason: "it does not exist or cannot be read".into(),
     }
-}
-
-/// Reads a store's superblock and returns the store's id.
-///
-/// # Errors
-/// [`Error::Unsupported`] when this version must not touch the store, or cannot read the file.
-pub fn check_superblock(root: &Dir) -> Result<String> {
-    let Some(text) = root.try_read(SUPERBLOCK)? else {
-        return Err(Error::NoStore(root.path().to_owned()));
-    };
-    Ok(read_superblock(&root.path_of(SUPERBLOCK), &text)?.id)
-}
-
-fn read_superblock(path: &Path, text: &[u8]) -> Result<Superblock> {
-    let unsupported = |reason: String| Error::Unsupported { path: path.to_owned(), reason };
-    let block: Superblock =
-        serde_json::from_slice(text).map_err(|error| unsupported(error.to_string()))?;
-    if block.cairn != "store" || block.version != 1 {
-        return Err(unsupported(format!("version {} of the format is not known", block.version)));
-    }
-    // This version knows no feature yet; each is a reason to stop.
-    if let Some(feature) = block.incompat.iter().chain(&block.ro_compat).next() {
-        return Err(unsupported(format!("the store uses the feature {feature:?}")));
-    }
-    Ok(block)
-}
-
-fn open_index(
-    root: &Dir,
-    locks: &Dir,
-    log: &Log,
-    packs: &Packs,
-    session: &Session,
-    notes: &mut Vec<String>,
-) -> Result<Index> {
-    let path = root.path().join(INDEX);
-    let existed = root.try_stat(INDEX.as_bytes())?.is_some();
-    let opened = Index::open(&path).and_then(|index| {
-        check_head(&index, log)?;
-        Ok(index)
-    });
-    let why = match opened {
-        Ok(index) if existed => {
-            if index.is_writable() {
-                let was_empty = index.view()?.head()?.is_none();
-                let count = catch_up(&index, log, packs)?;
-                if was_empty && count > 1 {
-                    notes.push(format!(
-                        "The index was empty; it was rebuilt from {count} operations."
-                    ));
-                }
-            }
-            return Ok(index);
-        }
-        Ok(index) => {
-            let count = catch_up(&index, log, packs)?;
-            if count > 0 {
-                notes.push(format!(
-                    "The index was missing; it was rebuilt from {count} operations."
-                ));
-            }
-            return Ok(index);
-        }
-        Err(Error::Corrupt { reason, .. }) => reason,
-        Err(error) => return Err(error),
-    };
-    // One process rebuilds; the others wait for it and find a sound index.
-    let command = session.command.join(" ");
-    let wait = session.lock_wait.max(Duration::from_secs(60));
-    let _lock = Lock::take(locks, "index", "the index", LockKind::Exclusive, wait, &command)?;
-    let again = Index::open(&path).and_then(|index| {
-        check_head(&index, log)?;
-        Ok(index)
-    });
-    if let Ok(index) = again {
-        catch_up(&index, log, packs)?;
-        return Ok(index);
-    }
-    root.remove_if_there(INDEX.as_bytes())?;
-    let index = Index::open(&path)?;
-    let count = catch_up(&index, log, packs)?;
-    notes.push(format!("The index was damaged ({why}); it was rebuilt from {count} operations."));
-    Ok(index)
-}
-
-/// Makes sure that the index is of this log: its last operation is in it, unchanged.
-fn check_head(index: &Index, log: &Log) -> Result<()> {
-    let Some(head) = index.view()?.head()? else { return Ok(()) };
-    match log.read(head.number)? {
-        Some((id, _)) if id == head.id => Ok(()),
-        Some(_) => Err(Error::corrupt("index.redb", "it is of another log")),
-        None => Err(Error::corrupt("index.redb", "it knows operations that the log does not")),
-    }
-}
-
-/// How many operations a rebuild takes in at once.
-const CATCH_UP_BATCH: usize = 256;
-
-/// Takes in what was logged since the index was written; returns how many operations that was.
-fn catch_up(index: &Index, log: &Log, packs: &Packs) -> Result<usize> {
-    loop {
-        let mut head = index.view()?.head()?;
-        match take_in(index, log, packs, &mut head) {
-            // A pack that is gone may have been collected after the log was read.
-            Err(Error::Corrupt { .. }) if log.next(head)?.is_some() => {}
-            taken => return taken,
-        }
-    }
-}
-
-fn take_in(index: &Index, log: &Log, packs: &Packs, head: &mut Option<Head>) -> Result<usize> {
-    // All of the log comes first: what a later operation collected is not there to be read.
-    let mut operations = Vec::new();
-    let mut gone: HashMap<PackId, u64> = HashMap::new();
-    while let Some((id, operation)) = log.next(*head)? {
-        *head = Some(Head { number: operation.number, id });
-        if let Some(collected) = &operation.collected {
-            gone.extend(collected.packs.iter().map(|pack| (*pack, operation.number)));
-        }
-        operations.push((id, operation));
-    }
-    if operations.iter().any(|(_, operation)| operation.collected.is_some()) {
-        // Which objects went is not in the log, so nothing that the inode cache says holds.
-        index.forget_inodes()?;
-    }
-    for batch in operations.chunks(CATCH_UP_BATCH) {
-        let mut contents = Vec::new();
-        for (_, operation) in batch {
-            for pack in &operation.packs {
-                if gone.get(pack).is_none_or(|by| *by <= operation.number) {
-                    contents.push((*pack, packs.scan(pack)?));
-                }
-            }
-        }
-        index.advance(batch, &contents, &[])?;
-    }
-    Ok(operations.len())
 }
