@@ -2,8 +2,8 @@
 //!
 //! It knows nothing of packages, distributions or environments and prints nothing. Inside,
 //! things depend downwards only: verbs ([`ingest`], [`diff`], [`publish`], [`link`], [`gc`]) on [`store`], [`log`]
-//! and [`index`], those on [`tree`] and [`snapshot`], those on [`pool`], those on [`fs`] and
-//! [`fault`], those on [`id`], [`path`] and [`error`].
+//! and [`index`], those on [`tree`] and [`snapshot`], those on [`pool`], those on [`fs`],
+//! [`hang`] and [`fault`], those on [`id`], [`path`] and [`error`].
 
 mod cache;
 pub mod diff;
