@@ -212,6 +212,10 @@ const ADDED: &[(&str, &str)] = &[
         "7:9: grace: \"1y\" is not a duration; a duration is a whole number and a unit: \"90s\", \"15m\", \"24h\", \"7d\" or \"2w\"",
     ),
     (
+        "answer_within = \"0s\"",
+        "7:17: answer_within: nothing answers in no time; write at least \"1s\"; the default is \"60s\"",
+    ),
+    (
         "max_deletes = \"101%\"",
         "7:15: max_deletes: \"101%\" is more than 100%; a share is a number and \"%\": \"10%\" or \"2.5%\"",
     ),
