@@ -56,7 +56,8 @@ fn judge(
             Code::LinkUnconfigured,
             format!("{} stands there still, and no release has this link any more", display(&path)),
             Some(format!(
-                "remove {} by hand, or let production_links or staging_links name it again",
+                "cairn publish --remove-links removes {}, or let production_links or staging_links \
+                 name it again",
                 display(&path)
             )),
         ),
