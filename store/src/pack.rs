@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{Dir, OpenFile, Replace};
-use crate::id::{PackId, SnapshotId, TreeId};
+use crate::id::{ObjectHasher, PackId, SnapshotId, TreeId};
 
 /// The first bytes of every pack.
 const MAGIC: &[u8; 8] = b"cairnpk1";
@@ -62,36 +62,60 @@ pub struct Place {
 /// What a pack holds, in the order of the file.
 pub type Listing = Vec<(NodeId, Place)>;
 
-/// A pack that is being made, in memory.
-pub struct PackWriter {
-    bytes: Vec<u8>,
+/// A pack that is being made. What has come together goes to a temporary file, so that memory does
+/// not hold a second copy of a whole release's trees.
+pub struct PackWriter<'p> {
+    packs: &'p Packs,
+    /// Begun with the first piece.
+    file: Option<(Vec<u8>, OpenFile)>,
+    /// A pack is named as an object is.
+    hasher: ObjectHasher,
+    /// What is not in the file yet.
+    piece: Vec<u8>,
+    len: u64,
     places: Listing,
 }
 
-impl Default for PackWriter {
-    fn default() -> Self {
-        Self { bytes: MAGIC.to_vec(), places: Vec::new() }
-    }
-}
+/// How many bytes go to the file at once.
+const PIECE: usize = 1 << 20;
 
-impl PackWriter {
+impl<'p> PackWriter<'p> {
+    /// Begins a pack.
+    pub fn new(packs: &'p Packs) -> Self {
+        let (hasher, piece, len) = (ObjectHasher::default(), MAGIC.to_vec(), MAGIC.len() as u64);
+        Self { packs, file: None, hasher, piece, len, places: Vec::new() }
+    }
+
     /// Adds a node; the caller gives its canonical bytes.
-    pub fn add(&mut self, id: NodeId, canonical: &[u8]) {
+    pub fn add(&mut self, id: NodeId, canonical: &[u8]) -> Result<()> {
         let (kind, raw) = match &id {
             NodeId::Tree(id) => (KIND_TREE, id.as_bytes()),
             NodeId::Snapshot(id) => (KIND_SNAPSHOT, id.as_bytes()),
         };
-        self.bytes.push(kind);
-        self.bytes.extend_from_slice(raw);
-        self.bytes.extend_from_slice(&(canonical.len() as u32).to_le_bytes());
-        let place = Place { offset: self.bytes.len() as u64, len: canonical.len() as u32 };
-        self.bytes.extend_from_slice(canonical);
-        self.places.push((id, place));
+        self.piece.push(kind);
+        self.piece.extend_from_slice(raw);
+        self.piece.extend_from_slice(&(canonical.len() as u32).to_le_bytes());
+        self.piece.extend_from_slice(canonical);
+        let offset = self.len + HEADER as u64;
+        self.len = offset + canonical.len() as u64;
+        self.places.push((id, Place { offset, len: canonical.len() as u32 }));
+        if self.piece.len() >= PIECE { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let (_, file) = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(self.packs.dir.create_temp()?),
+        };
+        self.hasher.update(&self.piece);
+        file.write_all(&self.piece)?;
+        self.piece.clear();
+        Ok(())
     }
 
     /// Returns how many bytes the pack has so far.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
+    pub fn len(&self) -> u64 {
+        self.len
     }
 
     /// Returns whether nothing was added.
@@ -100,24 +124,31 @@ impl PackWriter {
     }
 
     /// Writes the pack durably and returns its name and what is in it.
-    pub fn finish(self, packs: &Packs) -> Result<(PackId, Listing)> {
-        let id = PackId::of(&self.bytes);
+    pub fn finish(mut self) -> Result<(PackId, Listing)> {
+        self.write()?;
+        let id = PackId::from_bytes(*self.hasher.finish().as_bytes());
         let name = file_name(&id);
-        if packs.dir.try_stat(name.as_bytes())?.is_none() {
-            let (temp, mut file) = packs.dir.create_temp()?;
-            let written = file
-                .write_all(&self.bytes)
-                .and_then(|()| file.set_mode(0o440))
-                .and_then(|()| file.sync())
-                .and_then(|()| packs.dir.rename(&temp, &packs.dir, name.as_bytes(), Replace::Yes));
-            if let Err(error) = written {
-                packs.dir.remove_if_there(&temp)?;
-                return Err(error);
-            }
-            packs.dir.sync()?;
+        let packs = &self.packs.dir;
+        if packs.try_stat(name.as_bytes())?.is_none()
+            && let Some((temp, file)) = &self.file
+        {
+            file.set_mode(0o440)?;
+            file.sync()?;
+            packs.rename(temp, packs, name.as_bytes(), Replace::Yes)?;
+            self.file = None;
+            packs.sync()?;
         }
         fault::hit(CrashPoint::PackWritten);
-        Ok((id, self.places))
+        Ok((id, std::mem::take(&mut self.places)))
+    }
+}
+
+impl Drop for PackWriter<'_> {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next command: the lock on it ends here.
+        if let Some((temp, _)) = &self.file {
+            let _ = self.packs.dir.remove_if_there(temp);
+        }
     }
 }
 

@@ -255,7 +255,7 @@ proptest! {
     ) {
         let dir = scratch();
         let packs = Packs::new(open(dir.path()));
-        let mut writer = PackWriter::default();
+        let mut writer = PackWriter::new(&packs);
         let mut nodes = Vec::new();
         for tree in &trees {
             let bytes = tree.encode();
@@ -266,9 +266,9 @@ proptest! {
             nodes.push((NodeId::Snapshot(id), bytes));
         }
         for (id, bytes) in &nodes {
-            writer.add(*id, bytes);
+            writer.add(*id, bytes).unwrap();
         }
-        let (pack, listing) = writer.finish(&packs).unwrap();
+        let (pack, listing) = writer.finish().unwrap();
         prop_assert_eq!(&packs.scan(&pack).unwrap(), &listing);
         for ((id, place), (expected, bytes)) in listing.iter().zip(&nodes) {
             prop_assert_eq!(id, expected);

@@ -15,8 +15,8 @@ use crate::pack::{Listing, NodeId, PackWriter, file_name};
 use crate::progress::Observer;
 use crate::store::Store;
 
-/// How large a pack is made, in bytes; one is in memory at a time.
-const PACK: usize = 32 << 20;
+/// How large a pack is made, in bytes.
+const PACK: u64 = 32 << 20;
 
 fn is_live(marks: &Marks, leaving: &BTreeSet<SnapshotId>, node: &NodeId) -> bool {
     match node {
@@ -59,7 +59,8 @@ pub(super) fn rewrite(
     observer.begin("Writing packs", packs.len() as u64, 0);
     let mut written = HashSet::new();
     let mut made = Vec::new();
-    let mut writer = PackWriter::default();
+    let begin = || PackWriter::new(store.packs());
+    let mut writer = begin();
     for pack in packs {
         if observer.interrupted() {
             return Err(Error::Interrupted);
@@ -69,15 +70,15 @@ pub(super) fn rewrite(
             if !is_live(marks, leaving, &node) || !written.insert(node) {
                 continue;
             }
-            writer.add(node, &store.packs().read(pack, place, &node)?);
+            writer.add(node, &store.packs().read(pack, place, &node)?)?;
             if writer.len() >= PACK {
-                made.push(std::mem::take(&mut writer).finish(store.packs())?);
+                made.push(std::mem::replace(&mut writer, begin()).finish()?);
             }
         }
         observer.advance(1, 0);
     }
     if !writer.is_empty() {
-        made.push(writer.finish(store.packs())?);
+        made.push(writer.finish()?);
     }
     Ok(made)
 }

@@ -86,22 +86,22 @@ impl<'s> Writer<'s> {
     /// Writes the packs that the proposal needs, so that later steps can rely on them.
     fn write_pack(&self, draft: &Draft<'_>, proposal: &Proposal) -> Result<Vec<(PackId, Listing)>> {
         let places = self.store.index.view()?.places()?;
-        let mut pack = PackWriter::default();
+        let mut pack = PackWriter::new(&self.store.packs);
         let mut known = |id: &TreeId| Ok(places.get(&NodeId::Tree(*id))?.is_some());
         let mut written = std::collections::HashSet::new();
         for snapshot in &proposal.snapshots {
             for (id, canonical) in draft.reachable(&snapshot.root.tree, &mut known)? {
                 if written.insert(id) {
-                    pack.add(NodeId::Tree(id), &canonical);
+                    pack.add(NodeId::Tree(id), &canonical)?;
                 }
             }
             let (id, bytes) = snapshot.encode();
-            pack.add(NodeId::Snapshot(id), &bytes);
+            pack.add(NodeId::Snapshot(id), &bytes)?;
         }
         if proposal.snapshots.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(vec![pack.finish(&self.store.packs)?])
+        Ok(vec![pack.finish()?])
     }
 
     /// Appends the operation. When this returns, it has happened and is on disk.
