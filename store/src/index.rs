@@ -22,8 +22,9 @@ use crate::refs::RefName;
 
 /// Bumped when a table changes its shape: an index of another version is rebuilt.
 const VERSION: u64 = 4;
-/// How much of the index redb may keep in memory, in bytes.
-const CACHE: usize = 16 << 20;
+/// How much of the index redb may keep in memory, in bytes. Nobody comes back to a page after long:
+/// nodes are few, and files are asked for and remembered in the order of the table.
+const CACHE: usize = 8 << 20;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// ref → snapshot, operation number.
@@ -252,7 +253,7 @@ impl Index {
         &self,
         operations: &[(OperationId, Operation)],
         contents: &[(PackId, Listing)],
-        inodes: &[Vec<Inode>],
+        inodes: &[Inode],
     ) -> Result<()> {
         self.write(|txn| {
             let mut meta = txn.open_table(META).map_err(answered)?;
@@ -281,7 +282,7 @@ impl Index {
                 meta.insert("head", head.as_slice()).map_err(answered)?;
             }
             let mut table = txn.open_table(INODES).map_err(answered)?;
-            for inode in inodes.iter().flatten() {
+            for inode in inodes {
                 table.insert((inode.dev, inode.ino), &inode.encode()).map_err(answered)?;
             }
             Ok(())
@@ -593,17 +594,46 @@ impl Inodes {
         let found = self.table.get((dev, ino)).map_err(answered)?;
         Ok(found.map(|value| Inode::decode(dev, ino, value.value())))
     }
+
+    /// How many files are passed over one by one before the next one is looked for from the root.
+    const STRIDE: usize = 64;
+
+    /// Calls `visit` with the place of each of the `wanted` files that is remembered, and with what
+    /// is. They are devices and inodes in ascending order: those that lie together are found
+    /// together, and a page of the index is read once and not once for each of its files.
+    pub fn each(&self, wanted: &[(u64, u64)], visit: &mut dyn FnMut(usize, Inode)) -> Result<()> {
+        let Some(first) = wanted.first() else { return Ok(()) };
+        let mut rows = self.table.range(*first..).map_err(answered)?;
+        let mut row = rows.next().transpose().map_err(answered)?;
+        for (place, key) in wanted.iter().enumerate() {
+            let mut passed = 0;
+            while row.as_ref().is_some_and(|(found, _)| found.value() < *key) {
+                if passed == Self::STRIDE {
+                    rows = self.table.range(*key..).map_err(answered)?;
+                }
+                row = rows.next().transpose().map_err(answered)?;
+                passed += 1;
+            }
+            match &row {
+                Some((found, value)) if found.value() == *key => {
+                    visit(place, Inode::decode(key.0, key.1, value.value()));
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_inode_reads_back_as_it_was_written() {
-        let inode = Inode {
-            dev: 1,
-            ino: 2,
+    fn inode(dev: u64, ino: u64) -> Inode {
+        Inode {
+            dev,
+            ino,
             size: 3,
             mtime: Time { secs: -4, nanos: 5 },
             ctime: Time { secs: 6, nanos: 7 },
@@ -611,7 +641,37 @@ mod tests {
             pool: 9,
             sample: [10; 16],
             links: 11,
-        };
+        }
+    }
+
+    #[test]
+    fn an_inode_reads_back_as_it_was_written() {
+        let inode = inode(1, 2);
         assert_eq!(Inode::decode(1, 2, &inode.encode()), inode);
+    }
+
+    #[test]
+    fn files_that_are_asked_for_together_are_found_as_one_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(&dir.path().join("index.redb")).unwrap();
+        // Neighbours, a gap that is longer than the stride, and another device.
+        let inos = (1..400).filter(|ino| ino % 3 != 0).chain(1000..1002);
+        let kept: Vec<Inode> =
+            inos.flat_map(|ino| [inode(1, ino), inode(7, ino)]).chain([inode(9, 5)]).collect();
+        index.advance(&[], &[], &kept).unwrap();
+        let inodes = index.view().unwrap().inodes().unwrap();
+        let all: Vec<(u64, u64)> =
+            (0..10).flat_map(|dev| (0..1100).map(move |ino| (dev, ino))).collect();
+        for step in [1, 2, 70, 399, 5000] {
+            let wanted: Vec<_> = all.iter().copied().step_by(step).collect();
+            let mut found = Vec::new();
+            let mut take = |place: usize, inode: Inode| found.push((wanted[place], inode));
+            inodes.each(&wanted, &mut take).unwrap();
+            let has = |key: &(u64, u64)| kept.iter().find(|one| (one.dev, one.ino) == *key);
+            let one_by_one: Vec<_> =
+                wanted.iter().filter_map(|key| Some((*key, *has(key)?))).collect();
+            assert_eq!(found, one_by_one, "every {step}th");
+        }
+        inodes.each(&[], &mut |_, _| panic!("nothing was asked for")).unwrap();
     }
 }

@@ -14,7 +14,7 @@
 mod adopt;
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -89,8 +89,8 @@ pub struct Ingested {
     pub root: DirEntry,
     /// What was found and done.
     pub counts: Counts,
-    /// For the inode cache, by directory.
-    pub inodes: Vec<Vec<Inode>>,
+    /// For the inode cache, in its order.
+    pub inodes: Vec<Inode>,
 }
 
 struct Walk<'a> {
@@ -135,14 +135,6 @@ impl FoundDir {
     fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &Found)> {
         self.entries.iter().enumerate().map(|(index, (_, found))| (self.name(index), found))
     }
-
-    /// Iterates over the files in this directory itself.
-    fn files(&self) -> impl Iterator<Item = (&[u8], &FoundFile)> {
-        self.iter().filter_map(|(name, found)| match found {
-            Found::File(file) => Some((name, file)),
-            Found::Dir(_) | Found::Symlink(_) => None,
-        })
-    }
 }
 
 enum Found {
@@ -168,6 +160,12 @@ struct InodeKey {
     ino: u64,
 }
 
+impl InodeKey {
+    fn of(inode: &Inode) -> Self {
+        Self { dev: inode.dev, ino: inode.ino }
+    }
+}
+
 /// A file that must be opened: the first name that leads to its inode.
 struct Unknown<'a> {
     name: &'a [u8],
@@ -187,26 +185,63 @@ enum Answer {
     Unknown,
 }
 
-/// What reading a file found out: with [`FoundFile`] all of an [`Inode`].
-struct Read {
-    object: ObjectId,
-    ctime: Time,
-    links: u32,
-    sample: [u8; 16],
-    /// Whether it was read, and not known by its sample.
-    whole: bool,
+/// Which content every inode has: as many as there are files, so they stand in sorted lists and
+/// each once.
+#[derive(Default)]
+struct Contents {
+    known: Vec<(InodeKey, ObjectId)>,
+    /// Those that will be remembered.
+    read: Vec<Inode>,
+}
+
+impl Contents {
+    fn get(&self, inode: &InodeKey) -> Option<ObjectId> {
+        let known = self.known.binary_search_by_key(inode, |(key, _)| *key);
+        if let Ok(at) = known {
+            return Some(self.known[at].1);
+        }
+        let read = self.read.binary_search_by_key(inode, InodeKey::of);
+        read.ok().map(|at| self.read[at].object)
+    }
+
+    /// Adds some that are known by now, in any order.
+    fn extend(&mut self, known: impl IntoIterator<Item = (InodeKey, ObjectId)>) {
+        self.known.extend(known);
+        // Stable, because that is the sort which is quick to join what is in order already.
+        self.known.sort_by_key(|(key, _)| *key);
+    }
+}
+
+/// What the threads have read.
+#[derive(Default)]
+struct Taken {
+    contents: Contents,
+    files: u64,
+    bytes: u64,
+}
+
+/// What looking at one file brought.
+enum Look {
+    /// It was read.
+    Read(Inode),
+    /// It was known by its sample. That is not written down again: the next compose links the file
+    /// once more and moves its change time anyway.
+    Known(InodeKey, ObjectId),
 }
 
 /// How many bytes at each end of a file make its sample. Signed and packed formats begin with what
 /// covers all the rest of them; the tail is for the others.
 const SAMPLE: usize = 2048;
+/// How many bytes a file may have whose sample is all of it.
+const SHORT: usize = 2 * SAMPLE;
 
 impl Store {
     /// Reads `source` into `pool` and returns its tree in `draft`.
     ///
     /// # Errors
     /// The first path that cannot be part of a release, that changed while it was read, or that
-    /// the system refused. Then the pool is as before.
+    /// the system refused. Then the pool is as before, but for objects that were linked: the
+    /// garbage collection finds those.
     pub fn ingest(
         &self,
         draft: &Draft<'_>,
@@ -222,55 +257,36 @@ impl Store {
         let mut dirs = Vec::new();
         list_dirs(&root, &RelPath::ROOT, &mut dirs);
         let How { placement, .. } = how;
-        let (mut objects, unknown) = self.recall(&dirs, pool, how)?;
+        let (known, unknown) = self.recall(&dirs, pool, how)?;
         let (files_read, bytes_read) = to_read(&unknown);
         if placement == Placement::Copy {
             refuse_if_full(pool, bytes_read, files_read)?;
         }
         observer.begin("Reading", files_read, bytes_read);
         let batch = Batch::new(pool)?;
-        let reader = Reader { source, batch: &batch, placement, observer };
-        let read = unknown
-            .par_iter()
-            .map(|(path, files)| reader.dir(path, files))
-            .collect::<Result<Vec<_>>>()?;
+        if placement == Placement::Link && !unknown.is_empty() {
+            // What the walk saw is on disk after this, and what is read is as the walk saw it: so
+            // a link may take its object's name at once.
+            batch.settle()?;
+        }
+        let mut taken = Taken::default();
+        taken.contents.read.reserve_exact(files_read as usize);
+        let taken = Mutex::new(taken);
+        let naming = Naming::AtOnce;
+        let reader = Reader { source, batch: &batch, pool, placement, naming, started, observer };
+        batch.while_flushing(|| {
+            unknown.into_par_iter().try_for_each(|(path, files)| reader.dir(path, &files, &taken))
+        })?;
         batch.commit(Sync::Now)?;
 
-        // Directory by directory: what is remembered takes the place of what was read.
-        objects.reserve(read.iter().map(Vec::len).sum());
-        let mut inodes = Vec::with_capacity(read.len());
-        let (mut files_read, mut bytes_read) = (0, 0);
-        for ((_, files), read) in unknown.into_iter().zip(read) {
-            let mut remembered = Vec::with_capacity(files.len());
-            for (Unknown { file, .. }, read) in files.into_iter().zip(read) {
-                objects.insert(file.inode, read.object);
-                // A file that was known by its sample is not written again: the next compose links
-                // it once more and moves its change time anyway.
-                if !read.whole {
-                    continue;
-                }
-                files_read += 1;
-                bytes_read += file.size;
-                if may_remember(read.ctime, started, placement) {
-                    remembered.push(Inode {
-                        dev: file.inode.dev,
-                        ino: file.inode.ino,
-                        size: file.size,
-                        mtime: file.mtime,
-                        ctime: read.ctime,
-                        object: read.object,
-                        pool: pool.tag(),
-                        sample: read.sample,
-                        links: read.links,
-                    });
-                }
-            }
-            inodes.push(remembered);
-        }
+        let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Taken { mut contents, files: files_read, bytes: bytes_read } = taken;
+        contents.read.par_sort_unstable_by_key(InodeKey::of);
+        contents.extend(known);
         // The sticky and set-group-id bits of a shared compose directory are not the release's.
-        let root = make_tree(draft, &root, &objects, 0o777)?;
+        let root = make_tree(draft, root, &contents, 0o777)?;
         let counts = Counts { files: root.files, bytes: root.bytes, files_read, bytes_read };
-        Ok(Ingested { root, counts, inodes })
+        Ok(Ingested { root, counts, inodes: contents.read })
     }
 
     /// Finds out what [`Store::ingest`] would read, and reads nothing.
@@ -301,65 +317,131 @@ impl Store {
         Ok(counts)
     }
 
-    /// Asks the inode cache about every file; returns what it knows, and by directory the files
-    /// that must be read, each inode once.
-    #[expect(clippy::type_complexity, reason = "two results of one pass, used by one caller")]
+    /// Asks the inode cache about every inode; returns what it knows, in order, and by directory
+    /// the files that must be read: the first name of each inode.
     fn recall<'a>(
         &self,
         dirs: &'a [(RelPath, &'a FoundDir)],
         pool: &Pool,
         how: How,
-    ) -> Result<(HashMap<InodeKey, ObjectId>, Vec<(&'a RelPath, Vec<Unknown<'a>>)>)> {
+    ) -> Result<(Vec<(InodeKey, ObjectId)>, Unread<'a>)> {
         let inodes = self.index().view()?.inodes()?;
-        let knows = |file: &FoundFile| {
-            if how.recognise == Recognise::Never {
-                return Ok(Answer::Unknown);
+        let judge = |file: &FoundFile, known: Inode| {
+            if known.size != file.size || known.mtime != file.mtime || known.pool != pool.tag() {
+                return Answer::Unknown;
             }
-            let known = inodes.get(file.inode.dev, file.inode.ino)?.filter(|known| {
-                known.size == file.size && known.mtime == file.mtime && known.pool == pool.tag()
-            });
-            Ok(match known {
-                // A name more is what a compose that shares files with this one gave it.
-                Some(known)
-                    if known.ctime == file.ctime
-                        || file.links > known.links
-                        || how.placement == Placement::Link =>
-                {
-                    Answer::Known(known.object)
-                }
-                Some(known) => Answer::Sample(Box::new(known)),
-                None => Answer::Unknown,
-            })
+            // A name more is what a compose that shares files with this one gave it.
+            let linked = file.links > known.links || how.placement == Placement::Link;
+            match known.ctime == file.ctime || linked {
+                true => Answer::Known(known.object),
+                false => Answer::Sample(Box::new(known)),
+            }
         };
-        let answers = dirs
-            .par_iter()
-            .map(|(_, dir)| dir.files().map(|(_, file)| knows(file)).collect())
-            .collect::<Result<Vec<Vec<_>>>>()?;
-        let answered = answers.iter().flatten();
-        let known = answered.filter(|answer| matches!(answer, Answer::Known(_))).count();
-        let mut objects = HashMap::with_capacity(known);
-        let mut claimed = HashSet::new();
-        let mut unknown = Vec::new();
-        for ((path, dir), answers) in dirs.iter().zip(answers) {
-            let mut files = Vec::new();
-            for ((name, file), answer) in dir.files().zip(answers) {
-                let known = match answer {
-                    Answer::Known(object) => {
-                        objects.insert(file.inode, object);
-                        continue;
-                    }
-                    Answer::Sample(known) => Some(known),
-                    Answer::Unknown => None,
-                };
-                if claimed.insert(file.inode) {
-                    files.push(Unknown { name, file, known });
-                }
+        let names = Names::of(dirs)?;
+        let answers = names.sorted.par_chunks(ASKED).map(|names| {
+            let mut answers: Vec<Answer> = Vec::new();
+            answers.resize_with(names.len(), || Answer::Unknown);
+            if how.recognise != Recognise::Never {
+                let wanted: Vec<_> =
+                    names.iter().map(|name| (name.inode.dev, name.inode.ino)).collect();
+                inodes.each(&wanted, &mut |at, known| {
+                    answers[at] = judge(names[at].file(dirs), known);
+                })?;
             }
-            if !files.is_empty() {
-                unknown.push((path, files));
+            Ok(answers)
+        });
+        let answers = answers.collect::<Result<Vec<_>>>()?;
+        let (mut known, mut left) = (Vec::new(), Vec::new());
+        for (name, answer) in names.sorted.into_iter().zip(answers.into_iter().flatten()) {
+            match answer {
+                Answer::Known(object) => known.push((name.inode, object)),
+                Answer::Sample(sample) => left.push((name, Some(sample))),
+                Answer::Unknown => left.push((name, None)),
             }
         }
-        Ok((objects, unknown))
+        // Back from the order of the inodes to that of the paths.
+        left.par_sort_unstable_by_key(|(name, _)| (name.dir, name.entry));
+        let mut unread: Unread<'a> = Vec::new();
+        let mut last = None;
+        for (Name { dir, entry, .. }, known) in left {
+            let (path, found) = &dirs[dir as usize];
+            if last != Some(dir) {
+                unread.push((path, Vec::new()));
+                last = Some(dir);
+            }
+            let (Some((_, files)), Found::File(file)) =
+                (unread.last_mut(), &found.entries[entry as usize].1)
+            else {
+                continue;
+            };
+            files.push(Unknown { name: found.name(entry as usize), file, known });
+        }
+        Ok((known, unread))
+    }
+}
+
+/// How many inodes are asked for together.
+const ASKED: usize = 4096;
+
+/// Files that must be opened, by directory.
+type Unread<'a> = Vec<(&'a RelPath, Vec<Unknown<'a>>)>;
+
+/// The first name of an inode.
+#[derive(Clone, Copy)]
+struct Name {
+    inode: InodeKey,
+    /// The directory's place in the list of them.
+    dir: u32,
+    /// The entry's place in the directory.
+    entry: u32,
+}
+
+impl Name {
+    fn file<'a>(&self, dirs: &[(RelPath, &'a FoundDir)]) -> &'a FoundFile {
+        match &dirs[self.dir as usize].1.entries[self.entry as usize].1 {
+            Found::File(file) => file,
+            Found::Dir(_) | Found::Symlink(_) => unreachable!("only files have such a name"),
+        }
+    }
+}
+
+/// Every inode's first name, in the order of the inodes.
+struct Names {
+    sorted: Vec<Name>,
+}
+
+impl Names {
+    /// Lists them.
+    ///
+    /// # Errors
+    /// Two names of one inode that are not of one size and time: it changed during the walk.
+    fn of(dirs: &[(RelPath, &FoundDir)]) -> Result<Self> {
+        let mut sorted = Vec::with_capacity(dirs.iter().map(|(_, dir)| dir.entries.len()).sum());
+        for (dir, (_, found)) in (0..).zip(dirs) {
+            for (entry, (_, found)) in (0..).zip(&found.entries) {
+                if let Found::File(file) = found {
+                    sorted.push(Name { inode: file.inode, dir, entry });
+                }
+            }
+        }
+        sorted.par_sort_unstable_by_key(|name: &Name| (name.inode, name.dir, name.entry));
+        let mut changed = None;
+        sorted.dedup_by(|other, first| {
+            let same = other.inode == first.inode;
+            let (a, b) = (other.file(dirs), first.file(dirs));
+            if same && (a.size, a.mtime) != (b.size, b.mtime) {
+                changed = Some(*other);
+            }
+            same
+        });
+        match changed {
+            None => Ok(Self { sorted }),
+            Some(Name { dir, entry, .. }) => {
+                let (path, found) = &dirs[dir as usize];
+                let path = path.join(found.name(entry as usize));
+                Err(Error::Changed { path: path.as_path().into(), what: "size or time" })
+            }
+        }
     }
 }
 
@@ -369,7 +451,7 @@ fn links(stat: &Stat) -> u32 {
 }
 
 /// Counts the files and bytes that must be read if no sample has changed.
-fn to_read(unknown: &[(&RelPath, Vec<Unknown<'_>>)]) -> (u64, u64) {
+fn to_read(unknown: &Unread<'_>) -> (u64, u64) {
     let files = unknown.iter().flat_map(|(_, files)| files).filter(|file| file.known.is_none());
     files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.file.size))
 }
@@ -476,11 +558,24 @@ fn refuse_if_full(pool: &Pool, bytes: u64, files: u64) -> Result<()> {
     Err(Error::Refused { path: pool.root().path().to_owned(), reason })
 }
 
+/// When a link gets its object's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Naming {
+    /// At once: the file is on disk, and the operator vouches that it does not change.
+    AtOnce,
+    /// With its batch; until then it can be withdrawn.
+    Later,
+}
+
 /// Reads unknown files into a batch.
 struct Reader<'a> {
     source: &'a Dir,
     batch: &'a Batch<'a>,
+    pool: &'a Pool,
     placement: Placement,
+    naming: Naming,
+    /// When the walk began.
+    started: i128,
     observer: &'a dyn Observer,
 }
 
@@ -488,38 +583,66 @@ impl Reader<'_> {
     /// How many files one thread reads before another may take over the directory.
     const SHARE: usize = 64;
 
-    fn dir(&self, path: &RelPath, files: &[Unknown<'_>]) -> Result<Vec<Read>> {
+    fn dir(&self, path: &RelPath, files: &[Unknown<'_>], taken: &Mutex<Taken>) -> Result<()> {
         let dir = self.source.dir_at(path)?;
-        let read = files
-            .par_chunks(Self::SHARE)
-            .map(|files| {
-                let mut buffer = Vec::new();
-                files.iter().map(|file| self.file(&dir, file, &mut buffer)).collect()
-            })
-            .collect::<Result<Vec<Vec<_>>>>()?;
-        let mut all = Vec::with_capacity(files.len());
-        all.extend(read.into_iter().flatten());
-        Ok(all)
+        files.par_chunks(Self::SHARE).try_for_each(|files| {
+            let mut buffer = Vec::new();
+            let looks = files.iter().map(|file| self.file(&dir, file, &mut buffer));
+            let looks = looks.collect::<Result<Vec<_>>>()?;
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            for look in looks {
+                match look {
+                    Look::Known(inode, object) => taken.contents.known.push((inode, object)),
+                    Look::Read(inode) => {
+                        taken.files += 1;
+                        taken.bytes += inode.size;
+                        match may_remember(inode.ctime, self.started, self.placement) {
+                            true => taken.contents.read.push(inode),
+                            false => {
+                                taken.contents.known.push((InodeKey::of(&inode), inode.object));
+                            }
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
-    fn file(&self, dir: &Dir, unknown: &Unknown<'_>, buffer: &mut Vec<u8>) -> Result<Read> {
+    fn file(&self, dir: &Dir, unknown: &Unknown<'_>, buffer: &mut Vec<u8>) -> Result<Look> {
         if self.observer.interrupted() {
             return Err(Error::Interrupted);
         }
         let mut open = dir.open_file(unknown.name)?;
         let before = open.stat()?;
         unchanged(&open, unknown.file, &before)?;
-        let sample = sample(&open, before.size)?;
-        if let Some(known) = unknown.known.as_deref().filter(|known| known.sample == sample) {
-            let (object, ctime, links) = (known.object, before.ctime, links(&before));
-            return Ok(Read { object, ctime, links, sample, whole: false });
+        let key = unknown.file.inode;
+        if let Some(known) = unknown.known.as_deref()
+            && known.sample == sample(&open, before.size)?
+        {
+            return Ok(Look::Known(key, known.object));
         }
-        let object = match (self.placement, before.size) {
-            (Placement::Copy, 0..=SMALL) => self.small(&mut open, &before, buffer)?,
-            (Placement::Copy, _) => {
-                self.batch.place_file(&mut open, &before, meta(&before), self.observer)?
+        let (object, sample) = match (self.placement, before.size) {
+            (_, 0..=SMALL) => {
+                read_whole(&mut open, &before, buffer)?;
+                let object = ObjectId::of(buffer);
+                match self.placement {
+                    Placement::Copy => self.batch.place_bytes(object, buffer, meta(&before))?,
+                    Placement::Link => self.link(dir, unknown.name, &mut open, &before, object)?,
+                }
+                (object, sample_of(ends(buffer)))
             }
-            (Placement::Link, _) => self.linked(dir, unknown.name, &mut open, &before, buffer)?,
+            (Placement::Copy, _) => {
+                let sample = sample(&open, before.size)?;
+                let meta = meta(&before);
+                (self.batch.place_file(&mut open, &before, meta, self.observer)?, sample)
+            }
+            (Placement::Link, _) => {
+                let sample = sample(&open, before.size)?;
+                let object = hash_file(&mut open, &before, self.observer)?;
+                self.link(dir, unknown.name, &mut open, &before, object)?;
+                (object, sample)
+            }
         };
         let after = open.stat()?;
         match self.placement {
@@ -527,18 +650,41 @@ impl Reader<'_> {
             // Our own link moved the change time; the rest must be as it was.
             Placement::Link => {
                 let ctime = after.ctime;
-                unchanged(&open, &FoundFile { ctime, ..*unknown.file }, &after)?;
+                let same = unchanged(&open, &FoundFile { ctime, ..*unknown.file }, &after);
+                if same.is_err() {
+                    self.batch.disown(&object, &after)?;
+                }
+                same?;
             }
         }
         self.observer.advance(1, before.size);
-        Ok(Read { object, ctime: after.ctime, links: links(&after), sample, whole: true })
+        let InodeKey { dev, ino } = key;
+        let (size, mtime, ctime, links) = (before.size, before.mtime, after.ctime, links(&after));
+        let pool = self.pool.tag();
+        Ok(Look::Read(Inode { dev, ino, size, mtime, ctime, object, pool, sample, links }))
     }
 
-    fn small(&self, open: &mut OpenFile, stat: &Stat, buffer: &mut Vec<u8>) -> Result<ObjectId> {
-        read_whole(open, stat, buffer)?;
-        let id = ObjectId::of(buffer);
-        self.batch.place_bytes(id, buffer, meta(stat))?;
-        Ok(id)
+    /// Makes a file that was hashed the object's own, or a copy where that cannot be.
+    fn link(
+        &self,
+        dir: &Dir,
+        name: &[u8],
+        open: &mut OpenFile,
+        stat: &Stat,
+        id: ObjectId,
+    ) -> Result<()> {
+        let linked = match self.naming {
+            Naming::AtOnce => self.batch.name_link(id, dir, name, stat)?,
+            Naming::Later => self.batch.place_link(id, dir, name, stat)?,
+        };
+        if linked {
+            return Ok(());
+        }
+        open.seek(0)?;
+        match self.batch.place_file(open, stat, meta(stat), self.observer)? == id {
+            true => Ok(()),
+            false => Err(Error::Changed { path: open.path().to_owned(), what: "content" }),
+        }
     }
 
     fn linked(
@@ -555,13 +701,7 @@ impl Reader<'_> {
         } else {
             hash_file(open, stat, self.observer)?
         };
-        if !self.batch.place_link(id, dir, name, stat)? {
-            open.seek(0)?;
-            let placed = self.batch.place_file(open, stat, meta(stat), self.observer)?;
-            if placed != id {
-                return Err(Error::Changed { path: open.path().to_owned(), what: "content" });
-            }
-        }
+        self.link(dir, name, open, stat, id)?;
         Ok(id)
     }
 }
@@ -575,20 +715,31 @@ fn sample(open: &OpenFile, size: u64) -> Result<[u8; 16]> {
         }
         error => error,
     };
-    let mut ends = [0; 2 * SAMPLE];
-    let (head, tail) = ends.split_at_mut(SAMPLE);
-    let ends = if size <= 2 * SAMPLE as u64 {
-        let all = &mut ends[..size as usize];
+    let mut bytes = [0; SHORT];
+    let (head, tail) = bytes.split_at_mut(SAMPLE);
+    if size <= SHORT as u64 {
+        let all = &mut bytes[..size as usize];
         open.read_exact_at(all, 0).map_err(changed)?;
-        all
-    } else {
-        open.read_exact_at(head, 0).map_err(changed)?;
-        open.read_exact_at(tail, size - SAMPLE as u64).map_err(changed)?;
-        &mut ends[..]
-    };
+        return Ok(sample_of((all, b"")));
+    }
+    open.read_exact_at(head, 0).map_err(changed)?;
+    open.read_exact_at(tail, size - SAMPLE as u64).map_err(changed)?;
+    Ok(sample_of((head, tail)))
+}
+
+/// Returns the first and the last bytes of a file that was read; of a short one all and nothing.
+fn ends(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match bytes.len() {
+        0..=SHORT => (bytes, b""),
+        len => (&bytes[..SAMPLE], &bytes[len - SAMPLE..]),
+    }
+}
+
+fn sample_of((head, tail): (&[u8], &[u8])) -> [u8; 16] {
     let mut sample = [0; 16];
-    sample.copy_from_slice(&blake3::hash(ends).as_bytes()[..16]);
-    Ok(sample)
+    let hash = blake3::Hasher::new().update(head).update(tail).finalize();
+    sample.copy_from_slice(&hash.as_bytes()[..16]);
+    sample
 }
 
 fn meta(stat: &Stat) -> Meta {
@@ -599,13 +750,10 @@ fn read_whole(open: &mut OpenFile, stat: &Stat, buffer: &mut Vec<u8>) -> Result<
     // One byte more than there should be, so that growth is noticed.
     buffer.resize(stat.size as usize + 1, 0);
     let mut filled = 0;
-    loop {
+    while (filled as u64) < stat.size {
         match open.read(&mut buffer[filled..])? {
             0 => break,
             got => filled += got,
-        }
-        if filled == buffer.len() {
-            break;
         }
     }
     if filled as u64 != stat.size {
@@ -630,26 +778,27 @@ fn unchanged(open: &OpenFile, was: &FoundFile, is: &Stat) -> Result<()> {
     Err(Error::Changed { path: open.path().to_owned(), what })
 }
 
+/// Makes the trees of what was found, and lets go of that directory by directory: the two together
+/// would be most of what an ingest keeps in memory.
 fn make_tree(
     draft: &Draft<'_>,
-    dir: &FoundDir,
-    objects: &HashMap<InodeKey, ObjectId>,
+    mut dir: FoundDir,
+    contents: &Contents,
     dir_mode: u32,
 ) -> Result<DirEntry> {
-    let below: Vec<_> = dir
-        .entries
-        .iter()
-        .filter_map(|(_, found)| match found {
-            Found::Dir(child) => Some(child),
-            Found::File(_) | Found::Symlink(_) => None,
-        })
-        .collect();
-    let made = below.into_par_iter().map(|child| make_tree(draft, child, objects, dir_mode));
+    let mut below = Vec::new();
+    for (_, found) in &mut dir.entries {
+        if let Found::Dir(child) = found {
+            let stat = child.stat;
+            below.push(std::mem::replace(&mut **child, FoundDir::new(stat)));
+        }
+    }
+    let made = below.into_par_iter().map(|child| make_tree(draft, child, contents, dir_mode));
     let mut made = made.collect::<Result<Vec<_>>>()?.into_iter();
     let entries = dir.iter().map(|(name, found)| {
         let entry = match found {
             Found::File(file) => {
-                let object = *objects.get(&file.inode).expect("every file is known or was read");
+                let object = contents.get(&file.inode).expect("every file is known or was read");
                 let (size, mode, mtime) = (file.size, file.mode, file.mtime);
                 Entry::File(FileEntry { object, size, mode, mtime })
             }

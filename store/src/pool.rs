@@ -15,6 +15,8 @@ mod mend;
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use rayon::prelude::*;
 use rustix::io::Errno;
@@ -344,20 +346,36 @@ pub struct Batch<'p> {
     sync: Dir,
     token: String,
     marker: Mutex<Option<OpenFile>>,
-    /// Objects of this batch that have no name yet, and where they are.
-    placed: Mutex<Vec<(ObjectId, Where)>>,
-    claimed: Mutex<HashSet<ObjectId>>,
+    placed: Mutex<Waiting>,
     counter: AtomicU64,
     wrote: AtomicBool,
+    /// How many bytes were copied.
+    copied: AtomicU64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Where {
-    /// Beside its name to be.
-    Objects,
-    /// In the pool's directory for temporary files, under this number.
-    Tmp(u64),
+/// Objects of a batch that have no name yet. There may be millions, so this is all that is kept of
+/// one: its temporary name follows from it, and that another thread brings the same content is
+/// found out by that name.
+#[derive(Default)]
+struct Waiting {
+    /// Those beside their names to be.
+    beside: Vec<ObjectId>,
+    /// Those in the pool's directory for temporary files, with their numbers.
+    numbered: Vec<(ObjectId, u64)>,
+    /// The ids of those.
+    claimed: HashSet<ObjectId>,
 }
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.beside.is_empty() && self.numbered.is_empty()
+    }
+}
+
+/// After how many bytes the disk is set to work while more is read.
+const FLUSH: u64 = 128 << 20;
+/// How often it is looked whether there are so many.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl<'p> Batch<'p> {
     /// Opens a batch; the pool is touched when the first object is placed.
@@ -368,9 +386,9 @@ impl<'p> Batch<'p> {
             token: hex(&random::<8>()?),
             marker: Mutex::new(None),
             placed: Mutex::default(),
-            claimed: Mutex::default(),
             counter: AtomicU64::new(0),
             wrote: AtomicBool::new(false),
+            copied: AtomicU64::new(0),
         })
     }
 
@@ -390,28 +408,63 @@ impl<'p> Batch<'p> {
         Ok(())
     }
 
-    /// Returns whether this caller is the one to bring in `id`: it is neither in the pool nor
-    /// claimed by another thread of this batch.
-    fn claim(&self, id: &ObjectId) -> Result<bool> {
-        if !locked(&self.claimed).insert(*id) {
-            return Ok(false);
-        }
-        Ok(self.pool.stat(id)?.is_none())
+    /// Does `work`, which brings objects in, and has the disk write meanwhile what came in so far.
+    /// The kernel would begin much later and leave all of it to the sync at the end, which is what
+    /// counts all the same.
+    pub fn while_flushing<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let disk = self.pool.root.try_clone_open()?;
+        let (end, ended) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let flusher = scope.spawn(move || {
+                let mut flushed = 0;
+                while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                    let copied = self.copied.load(Ordering::Relaxed);
+                    if copied - flushed >= FLUSH {
+                        flushed = copied;
+                        disk.sync_filesystem()?;
+                    }
+                }
+                Ok(())
+            });
+            let done = work();
+            drop(end);
+            let flushed: Result<()> =
+                flusher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // What the disk says is why the work failed, if both did.
+            flushed.and(done)
+        })
+    }
+
+    /// Puts on disk what was written to this filesystem until now, whoever wrote it.
+    pub fn settle(&self) -> Result<()> {
+        self.sync.sync_filesystem()
     }
 
     /// Brings in content that is in memory.
     pub fn place_bytes(&self, id: ObjectId, bytes: &[u8], meta: Meta) -> Result<()> {
-        if bytes.is_empty() || !self.claim(&id)? {
+        if bytes.is_empty() || self.pool.stat(&id)?.is_some() {
             return Ok(());
         }
         self.announce()?;
-        let temp = self.temp_name(&id);
-        let mut file = self.pool.objects.create(&temp)?;
-        self.note(id, Where::Objects);
+        let Some(mut file) = self.create_beside(&id)? else { return Ok(()) };
         file.write_all(bytes)?;
         self.pool.finish(&file, meta)?;
+        self.copied.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         fault::hit(CrashPoint::ObjectWritten);
         Ok(())
+    }
+
+    /// Creates the temporary file of an object beside its name to be; nothing if another thread of
+    /// this batch has done so.
+    fn create_beside(&self, id: &ObjectId) -> Result<Option<OpenFile>> {
+        match self.pool.objects.create(&self.temp_name(id)) {
+            Ok(file) => {
+                locked(&self.placed).beside.push(*id);
+                Ok(Some(file))
+            }
+            Err(error) if error.is(Errno::EXIST) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Brings in a file of any size by reflink or copy and returns its id.
@@ -438,11 +491,16 @@ impl<'p> Batch<'p> {
         } else {
             copy_hashed(source, &mut file, stat, observer)
         };
-        let result = result.and_then(|id| Ok((id, self.claim(&id)?)));
+        let result = result.and_then(|id| {
+            let is_new = locked(&self.placed).claimed.insert(id) && self.pool.stat(&id)?.is_none();
+            Ok((id, is_new))
+        });
         match result {
             Ok((id, true)) => {
                 self.pool.finish(&file, meta)?;
-                self.note(id, Where::Tmp(number));
+                locked(&self.placed).numbered.push((id, number));
+                let copied = if cloned { 0 } else { stat.size };
+                self.copied.fetch_add(copied, Ordering::Relaxed);
                 fault::hit(CrashPoint::ObjectWritten);
                 Ok(id)
             }
@@ -466,31 +524,61 @@ impl<'p> Batch<'p> {
         if self.pool.owner.is_some_and(|owner| owner != (stat.uid, stat.gid)) {
             return Ok(false);
         }
-        if !self.claim(&id)? {
+        if self.pool.stat(&id)?.is_some() {
             return Ok(true);
         }
         self.announce()?;
-        let temp = self.temp_name(&id);
-        match dir.link(name, &self.pool.objects, &temp) {
+        match dir.link(name, &self.pool.objects, &self.temp_name(&id)) {
             Ok(()) => {
-                self.note(id, Where::Objects);
+                locked(&self.placed).beside.push(id);
                 fault::hit(CrashPoint::ObjectWritten);
                 Ok(true)
             }
-            Err(error) if refuses_links(&error) || error.is(Errno::MLINK) => {
-                locked(&self.claimed).remove(&id);
-                Ok(false)
-            }
+            // Another thread of this batch was faster.
+            Err(error) if error.is(Errno::EXIST) => Ok(true),
+            Err(error) if refuses_links(&error) || error.is(Errno::MLINK) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Brings in a file as [`Batch::place_link`] does, but under its object's name at once, which
+    /// is half of the work. For a file that is on disk (see [`Batch::settle`]): a name on disk must
+    /// never lead to bytes that are not.
+    pub fn name_link(&self, id: ObjectId, dir: &Dir, name: &[u8], stat: &Stat) -> Result<bool> {
+        if stat.size == 0 {
+            return Ok(true);
+        }
+        if self.pool.owner.is_some_and(|owner| owner != (stat.uid, stat.gid)) {
+            return Ok(false);
+        }
+        match dir.link(name, &self.pool.objects, &name_of(&id)) {
+            Ok(()) => {
+                self.wrote.store(true, Ordering::Relaxed);
+                fault::hit(CrashPoint::ObjectNamed);
+                Ok(true)
+            }
+            Err(error) if error.is(Errno::EXIST) => Ok(true),
+            Err(error) if refuses_links(&error) || error.is(Errno::MLINK) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes an object's name from a file that [`Batch::name_link`] gave it to and that is not what
+    /// it was hashed as any more.
+    pub fn disown(&self, id: &ObjectId, stat: &Stat) -> Result<()> {
+        match self.pool.stat(id)? {
+            Some(is) if (is.dev, is.ino) == (stat.dev, stat.ino) => {
+                self.pool.objects.remove_if_there(&name_of(id)).map(drop)
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
     /// Takes back what [`Batch::place_link`] has placed: it is not what it was hashed as any more.
     pub fn withdraw(&self, id: &ObjectId) -> Result<()> {
-        let placed = |(other, place): &(ObjectId, Where)| other == id && *place == Where::Objects;
-        let mut list = locked(&self.placed);
-        if list.iter().any(placed) {
-            list.retain(|one| !placed(one));
+        let mut placed = locked(&self.placed);
+        if let Some(at) = placed.beside.iter().position(|other| other == id) {
+            placed.beside.swap_remove(at);
             self.pool.objects.remove_if_there(&self.temp_name(id))?;
         }
         Ok(())
@@ -505,7 +593,7 @@ impl<'p> Batch<'p> {
         file: &FileEntry,
         observer: &dyn Observer,
     ) -> Result<()> {
-        if file.object.is_empty_file() || !locked(&self.claimed).insert(file.object) {
+        if file.object.is_empty_file() {
             return Ok(());
         }
         let name = name_of(&file.object);
@@ -527,9 +615,7 @@ impl<'p> Batch<'p> {
             }
         }
         self.announce()?;
-        let temp = self.temp_name(&file.object);
-        let mut target = self.pool.objects.create(&temp)?;
-        self.note(file.object, Where::Objects);
+        let Some(mut target) = self.create_beside(&file.object)? else { return Ok(()) };
         let source = from.open_object(&file.object)?;
         let reflinked = self.pool.reflinks() && target.reflink_from(&source).is_ok();
         if !reflinked {
@@ -555,13 +641,13 @@ impl<'p> Batch<'p> {
         }
         let mut placed = std::mem::take(&mut *locked(&self.placed));
         // By name, so that two threads seldom work in one directory.
-        placed.sort_unstable_by_key(|(id, ..)| *id);
-        let named = placed.par_chunks(256).try_for_each(|chunk| {
-            chunk.iter().try_for_each(|(id, place)| {
-                let (from, temp) = self.temp(id, *place);
-                enter(from, &temp, &self.pool.objects, &name_of(id))?;
-                fault::hit(CrashPoint::ObjectNamed);
-                Ok::<_, Error>(())
+        placed.beside.sort_unstable();
+        let beside = placed.beside.par_chunks(256).try_for_each(|chunk| {
+            chunk.iter().try_for_each(|id| self.name(&self.pool.objects, &self.temp_name(id), id))
+        });
+        let named = beside.and_then(|()| {
+            placed.numbered.par_iter().try_for_each(|(id, number)| {
+                self.name(&self.pool.tmp, &self.numbered_name(*number), id)
             })
         });
         if let Err(error) = named {
@@ -584,17 +670,11 @@ impl<'p> Batch<'p> {
         format!("{}-{number}", self.token).into_bytes()
     }
 
-    /// Returns where an object waits for its name. Made again from its parts: a batch may hold
-    /// millions.
-    fn temp(&self, id: &ObjectId, place: Where) -> (&Dir, Vec<u8>) {
-        match place {
-            Where::Objects => (&self.pool.objects, self.temp_name(id)),
-            Where::Tmp(number) => (&self.pool.tmp, self.numbered_name(number)),
-        }
-    }
-
-    fn note(&self, id: ObjectId, place: Where) {
-        locked(&self.placed).push((id, place));
+    /// Gives an object its name.
+    fn name(&self, from: &Dir, temp: &[u8], id: &ObjectId) -> Result<()> {
+        enter(from, temp, &self.pool.objects, &name_of(id))?;
+        fault::hit(CrashPoint::ObjectNamed);
+        Ok(())
     }
 }
 
@@ -602,9 +682,12 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         // What a commit has named is no longer in the list.
         let mut is_clear = true;
-        for (id, place) in std::mem::take(&mut *locked(&self.placed)) {
-            let (dir, temp) = self.temp(&id, place);
-            is_clear &= dir.remove_if_there(&temp).is_ok();
+        let placed = std::mem::take(&mut *locked(&self.placed));
+        for id in &placed.beside {
+            is_clear &= self.pool.objects.remove_if_there(&self.temp_name(id)).is_ok();
+        }
+        for (_, number) in &placed.numbered {
+            is_clear &= self.pool.tmp.remove_if_there(&self.numbered_name(*number)).is_ok();
         }
         // By its marker recovery finds what could not be removed.
         if is_clear && locked(&self.marker).is_some() {

@@ -4,16 +4,17 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cairn_store::fs::Dir;
 use cairn_store::id::SnapshotId;
-use cairn_store::ingest::{Counts, How};
+use cairn_store::ingest::{Counts, How, Placement};
 use cairn_store::log::RefEdit;
 use cairn_store::mount::MountSpec;
 use cairn_store::path::RelPath;
 use cairn_store::pool::LinkMode;
-use cairn_store::progress::Silent;
+use cairn_store::progress::{Observer, Silent};
 use cairn_store::publish::{Goal, Intent, Source, ViewSpec};
 use cairn_store::refs::{RefName, Rev};
 use cairn_store::snapshot::{Origin, Snapshot};
@@ -446,4 +447,83 @@ fn a_mount_point_without_its_mount_is_refused() {
     std::fs::create_dir(fixture.path("mount")).unwrap();
     let error = store.mount("mount").unwrap_err().to_string();
     assert!(error.ends_with("nothing of cairn's is there; is the file system mounted?"), "{error}");
+}
+
+/// Everything in the pool's directories for objects and for temporary files.
+fn pool_files(fixture: &Fixture) -> Vec<PathBuf> {
+    let objects = std::fs::read_dir(fixture.path("mount/.cairn/objects")).unwrap();
+    let mut dirs: Vec<PathBuf> = objects.map(|entry| entry.unwrap().path()).collect();
+    dirs.push(fixture.path("mount/.cairn/tmp"));
+    let files = dirs.iter().flat_map(|dir| std::fs::read_dir(dir).unwrap());
+    files.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_linked_file_is_its_object_and_is_known_again() {
+    let fixture = Fixture::new();
+    let large = "x".repeat(3 << 20);
+    for (path, content) in [("os/a", "same"), ("os/b", "same"), ("os/large", &large), ("os/c", "")]
+    {
+        fixture.write(path, content);
+    }
+    let store = fixture.open();
+    let draft = Draft::new(&store);
+    let mount = store.mount("mount").unwrap();
+    let source = Dir::open(&fixture.path("source")).unwrap();
+    let how = How { placement: Placement::Link, ..How::default() };
+    let linked = store.ingest(&draft, &source, mount.pool(), how, &Silent).unwrap();
+    assert_eq!((linked.counts.files, linked.counts.files_read), (4, 4));
+    let inode = |path: &Path| std::fs::metadata(path).unwrap().ino();
+    let objects: Vec<u64> = pool_files(&fixture).iter().map(|path| inode(path)).collect();
+    let [a, b, large] =
+        ["os/a", "os/b", "os/large"].map(|p| inode(&fixture.path("source").join(p)));
+    assert_eq!(objects.len(), 2, "one per content, none temporary");
+    assert!(objects.contains(&large) && (objects.contains(&a) != objects.contains(&b)));
+    // What is remembered is what the files look like now, so a copying ingest knows them too.
+    let writer = store.writer(&[name("compose/x")]).unwrap();
+    writer.remember(&linked.inodes).unwrap();
+    let again = store.ingest(&draft, &source, mount.pool(), How::default(), &Silent).unwrap();
+    assert_eq!((again.root.tree, again.counts.files_read), (linked.root.tree, 0));
+    // And every sample is that of a file which is looked at anew.
+    for path in ["os/a", "os/large"] {
+        std::fs::hard_link(fixture.path("source").join(path), fixture.path("other")).unwrap();
+        std::fs::remove_file(fixture.path("other")).unwrap();
+    }
+    let moved = store.ingest(&draft, &source, mount.pool(), How::default(), &Silent).unwrap();
+    assert_eq!((moved.root.tree, moved.counts.files_read), (linked.root.tree, 0));
+}
+
+/// Changes a file while it is hashed.
+struct Meddler {
+    file: PathBuf,
+    asked: AtomicU64,
+}
+
+impl Observer for Meddler {
+    fn begin(&self, _: &str, _: u64, _: u64) {}
+    fn advance(&self, _: u64, _: u64) {}
+    fn note(&self, _: &str) {}
+    fn interrupted(&self) -> bool {
+        // The walk asks once per directory and each file once, and then each piece of it.
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 5 {
+            let file = std::fs::File::options().append(true).open(&self.file).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, b"y", 0).unwrap();
+        }
+        false
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_linked_leaves_no_object() {
+    let fixture = Fixture::new();
+    fixture.write("large", &"x".repeat(3 << 20));
+    let store = fixture.open();
+    let draft = Draft::new(&store);
+    let mount = store.mount("mount").unwrap();
+    let source = Dir::open(&fixture.path("source")).unwrap();
+    let how = How { placement: Placement::Link, ..How::default() };
+    let meddler = Meddler { file: fixture.path("source/large"), asked: AtomicU64::new(0) };
+    let result = store.ingest(&draft, &source, mount.pool(), how, &meddler);
+    assert!(matches!(result, Err(Error::Changed { .. })), "{:?}", result.err());
+    assert_eq!(pool_files(&fixture), Vec::<PathBuf>::new());
 }

@@ -15,8 +15,9 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use super::{
-    Counts, Found, FoundDir, FoundFile, How, Ingested, InodeKey, MAX_DEPTH, Placement, Reader,
-    Recognise, Unknown, Walk, list_dirs, make_tree, meta, refuse_if_full, sample, unchanged,
+    Contents, Counts, Found, FoundDir, FoundFile, How, Ingested, InodeKey, MAX_DEPTH, Naming,
+    Placement, Reader, Recognise, Unknown, Unread, Walk, list_dirs, make_tree, meta, now,
+    refuse_if_full, sample, unchanged,
 };
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
@@ -144,8 +145,8 @@ impl Store {
             list_dirs(&root, &RelPath::ROOT, &mut dirs);
             // Only what has not changed at all is known: this is no compose, people work here.
             let how = How { placement: Placement::Copy, recognise: Recognise::BySample };
-            let (objects, unknown) = self.recall(&dirs, pool, how)?;
-            taken.objects = objects;
+            let (known, unknown) = self.recall(&dirs, pool, how)?;
+            taken.contents.extend(known);
             let files = unknown.iter().map(|(_, files)| files.len() as u64).sum();
             let bytes = unknown.iter().flat_map(|(_, f)| f).map(|f| f.file.size).sum();
             // What is linked takes no room; a whole copy is looked at as ingest does.
@@ -159,11 +160,9 @@ impl Store {
                 changed.extend(restless);
                 taken.files_read += files_read;
                 taken.bytes_read += bytes_read;
-                let object =
-                    |inode: &Inode| (InodeKey { dev: inode.dev, ino: inode.ino }, inode.object);
-                taken.objects.extend(inodes.iter().map(object));
-                moved.extend(inodes.iter().map(|i| (InodeKey { dev: i.dev, ino: i.ino }, i.ctime)));
-                self.index().advance(&[], &[], &[inodes])?;
+                taken.contents.extend(inodes.iter().map(|i| (InodeKey::of(i), i.object)));
+                moved.extend(inodes.iter().map(|inode| (InodeKey::of(inode), inode.ctime)));
+                self.index().advance(&[], &[], &inodes)?;
                 fault::hit(CrashPoint::PortionAdopted);
             }
         }
@@ -174,19 +173,19 @@ impl Store {
         for path in touched {
             // A link that somebody else made, or what a network filesystem remembers, moves the
             // change time too. Only the content can tell.
-            let object = file_at(&root, &path).and_then(|file| taken.objects.get(&file.inode));
+            let object = file_at(&root, &path).and_then(|file| taken.contents.get(&file.inode));
             match read_again(source, &path, observer) {
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
-                Ok(found) if object == Some(&found) => {}
+                Ok(found) if object == Some(found) => {}
                 Ok(_) | Err(_) => changed.push((path, "content")),
             }
         }
         changed.sort();
         changed.dedup_by(|a, b| a.0 == b.0);
         if !changed.is_empty() {
-            return Err(self.retract(source, pool, &root, &taken.objects, changed));
+            return Err(self.retract(source, pool, &root, &taken.contents, changed));
         }
-        let root = make_tree(draft, &root, &taken.objects, 0o7777)?;
+        let root = make_tree(draft, root, &taken.contents, 0o7777)?;
         let Taken { files_read, bytes_read, .. } = taken;
         let counts = Counts { files: root.files, bytes: root.bytes, files_read, bytes_read };
         Ok(Ingested { root, counts, inodes: Vec::new() })
@@ -198,18 +197,18 @@ impl Store {
         source: &Dir,
         pool: &Pool,
         root: &FoundDir,
-        objects: &HashMap<InodeKey, ObjectId>,
+        contents: &Contents,
         changed: Vec<Change>,
     ) -> Error {
         let mut gone = HashSet::new();
         for (path, _) in &changed {
             let Some(file) = file_at(root, path) else { continue };
-            let Some(object) = objects.get(&file.inode) else { continue };
-            if let Ok(Some(stat)) = pool.stat(object)
+            let Some(object) = contents.get(&file.inode) else { continue };
+            if let Ok(Some(stat)) = pool.stat(&object)
                 && stat.ino == file.inode.ino
             {
-                match pool.quarantine(&Copy::main(*object)) {
-                    Ok(_) => drop(gone.insert(*object)),
+                match pool.quarantine(&Copy::main(object)) {
+                    Ok(_) => drop(gone.insert(object)),
                     Err(error) => return error,
                 }
             }
@@ -239,12 +238,10 @@ impl Store {
 
 #[derive(Default)]
 struct Taken {
-    objects: HashMap<InodeKey, ObjectId>,
+    contents: Contents,
     files_read: u64,
     bytes_read: u64,
 }
-
-type Portion<'a> = Vec<(&'a RelPath, Vec<Unknown<'a>>)>;
 
 /// What came of a portion.
 #[derive(Default)]
@@ -256,9 +253,9 @@ struct Portioned {
 }
 
 /// Cuts the work into portions of a bounded size.
-fn portions<'a>(unknown: Portion<'a>) -> Vec<Portion<'a>> {
+fn portions<'a>(unknown: Unread<'a>) -> Vec<Unread<'a>> {
     let mut portions = Vec::new();
-    let (mut portion, mut files, mut bytes): (Portion<'a>, usize, u64) = (Vec::new(), 0, 0);
+    let (mut portion, mut files, mut bytes): (Unread<'a>, usize, u64) = (Vec::new(), 0, 0);
     for (path, all) in unknown {
         let mut here = Vec::new();
         for file in all {
@@ -288,11 +285,12 @@ fn take(
     source: &Dir,
     pool: &Pool,
     never_link: &NeverLink<'_>,
-    portion: &Portion<'_>,
+    portion: &Unread<'_>,
     observer: &dyn Observer,
 ) -> Result<Portioned> {
     let batch = Batch::new(pool)?;
-    let reader = Reader { source, batch: &batch, placement: Placement::Link, observer };
+    let (placement, naming, started) = (Placement::Link, Naming::Later, now());
+    let reader = Reader { source, batch: &batch, pool, placement, naming, started, observer };
     let read = portion
         .par_iter()
         .map(|(path, files)| {

@@ -35,7 +35,7 @@ pub struct Proposal {
     /// What else to remember.
     pub details: serde_json::Value,
     /// Files that were read, for the inode cache.
-    pub inodes: Vec<Vec<Inode>>,
+    pub inodes: Vec<Inode>,
 }
 
 /// An operation that has happened.
@@ -152,8 +152,8 @@ impl<'s> Writer<'s> {
     }
 
     /// Remembers files that were read although no ref moved.
-    pub fn remember(&self, inodes: &[Vec<Inode>]) -> Result<()> {
-        match inodes.iter().all(Vec::is_empty) {
+    pub fn remember(&self, inodes: &[Inode]) -> Result<()> {
+        match inodes.is_empty() {
             true => Ok(()),
             false => {
                 self.store.forget_places();

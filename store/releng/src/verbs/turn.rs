@@ -41,7 +41,7 @@ pub(super) struct Turn<'a> {
     /// Whether views go forward; they do unless the verb says otherwise.
     pub intent: Intent,
     /// Files that the index shall know again.
-    pub inodes: Vec<Vec<Inode>>,
+    pub inodes: Vec<Inode>,
     /// The right to move the refs; nothing in a plan.
     pub writer: Option<Writer<'a>>,
 }
