@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_store::fs::{Dir, Kind, Stat, is_silly_rename};
 use cairn_store::id::SnapshotId;
+use cairn_store::lock;
 use cairn_store::log::Log;
 use cairn_store::mount::Mount;
 use cairn_store::path::RelPath;
 use cairn_store::publish::{FoundTree, ViewSpec, live_tree_inode, trees};
+use cairn_store::snapshot::Root;
 use cairn_store::tree::{DirEntry, Draft, Entry, FileEntry};
 use cairn_store::{Error, Result};
 use rayon::prelude::*;
@@ -71,8 +73,10 @@ pub(crate) fn check(
         Some(Err(_)) => return Ok(()),
         None => None,
     };
-    let live = found.iter().find(|tree| tree.live);
-    if live.map(|tree| tree.root) != root && root.is_some() && !truth.has_moved(log, &view.name) {
+    if root.is_some()
+        && live_root(&found) != root
+        && is_left(check, shown, &draft, root, truth, log)?
+    {
         let message = "its path does not show what the ref names; run cairn publish";
         check.report.add(Code::ViewPending, &view.name, message, vec![]);
         views.pending.push(view.clone());
@@ -107,6 +111,33 @@ pub(crate) fn check(
         views.drifted.push(Drifted { view, ino, live });
     }
     Ok(())
+}
+
+fn live_root(found: &[FoundTree]) -> Option<Root> {
+    found.iter().find(|tree| tree.live).map(|tree| tree.root)
+}
+
+/// Returns whether a view that does not show what its ref names is left so, and nobody is at it.
+///
+/// A command logs what it will swap and then swaps it, and holds the lock of the ref all the while.
+/// So who holds it is asked first, and then everything again: they may have finished, or the next
+/// have begun.
+fn is_left(
+    check: &Check<'_>,
+    shown: &Shown<'_>,
+    draft: &Draft<'_>,
+    root: Option<Root>,
+    truth: &Truth,
+    log: &Log,
+) -> Result<bool> {
+    let name = &shown.view.name;
+    let locks = Dir::open(check.subject.store).and_then(|store| store.dir(b"locks"));
+    // Where the locks cannot be asked, nobody can take one either.
+    if locks.and_then(|locks| lock::is_held(&locks, &lock::of_ref(name))).unwrap_or(false) {
+        return Ok(false);
+    }
+    let now = trees(shown.mount.reopen()?, draft, &shown.view)?;
+    Ok(live_root(&now) != root && !truth.has_moved(log, name))
 }
 
 /// Returns whether a tree is in the same place and for the same content as before: a command that

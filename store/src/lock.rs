@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fs::{self, Dir, LockKind, OpenFile};
 use crate::path::display;
+use crate::refs::RefName;
 
 /// How long to sleep between two tries at a lock.
 const RETRY: Duration = Duration::from_millis(50);
@@ -60,6 +61,22 @@ impl fmt::Display for Holder {
             ),
             None => f.write_str("held by a process that has not said its name"),
         }
+    }
+}
+
+/// Returns the name of the lock of a ref.
+pub fn of_ref(name: &RefName) -> String {
+    format!("ref-{}", name.file_name())
+}
+
+/// Returns whether somebody holds a lock for themselves at this moment.
+///
+/// Nothing is written, and nobody has to wait for it longer than for two system calls.
+pub fn is_held(dir: &Dir, name: &str) -> Result<bool> {
+    match dir.open_file(name.as_bytes()) {
+        Ok(file) => Ok(!file.try_lock(LockKind::Shared)?),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::fs::{self, Dir, LockKind};
 use crate::hang;
 use crate::id::{PackId, SnapshotId, TreeId};
 use crate::index::{Index, Places, RefState, View};
-use crate::lock::{Lock, Locks};
+use crate::lock::{self, Lock, Locks};
 use crate::log::{Head, Log, Operation};
 use crate::mount::{Mount, MountSpec};
 use crate::pack::{NodeId, Packs, Place};
@@ -349,8 +349,7 @@ impl Store {
         refs.sort_unstable();
         refs.dedup();
         for name in &refs {
-            let file = format!("ref-{}", name.file_name());
-            locks.push(take(&file, &name.to_string(), LockKind::Exclusive)?);
+            locks.push(take(&lock::of_ref(name), &name.to_string(), LockKind::Exclusive)?);
         }
         // What others logged while this command waited.
         catch_up(&self.index, &self.log, &self.packs)?;

@@ -596,6 +596,16 @@ fn everything(world: &World) -> std::collections::BTreeMap<PathBuf, (u64, Vec<u8
     found
 }
 
+/// A world whose trees are hard links into the pool, also where there are reflinks.
+fn linked() -> World {
+    let world = world();
+    for mount in ["mounts.staging", "mounts.production"] {
+        world.configure(mount, "link = \"hardlink\"");
+    }
+    published(&world);
+    world
+}
+
 #[test]
 fn every_code_is_provoked_by_what_it_is_for() {
     let provoked: BTreeSet<_> = CASES.iter().map(|case| case.code.name()).collect();
@@ -618,8 +628,7 @@ fn every_code_is_provoked_by_what_it_is_for() {
 
 #[test]
 fn a_quick_check_finds_what_size_mode_and_time_tell_and_reads_no_content() {
-    let world = world();
-    published(&world);
+    let world = linked();
     let quick = world.json(["fsck"]);
     assert_eq!((&quick["bytes_hashed"], &quick["findings"]), (&0.into(), &Value::Array(vec![])));
     for key in ["operations", "packs", "objects", "live_paths"] {
@@ -654,6 +663,29 @@ fn a_check_changes_nothing_and_the_next_command_puts_right_what_it_can() {
     assert_eq!(check(&world), (Some(0), vec![]));
     publish(&world);
     assert_eq!(check(&world), (Some(0), vec![]));
+}
+
+#[test]
+fn a_view_that_somebody_is_about_to_swap_is_no_finding() {
+    let world = world();
+    published(&world);
+    small_update().write(&world.places().compose).unwrap();
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    let promote = ["promote", "9", "--delete", "--allow-deletes", "100%"];
+    world.crash_at(CrashPoint::OperationIndexed, 1, promote).killed();
+
+    // Logged and not swapped: that is what a promotion looks like while it holds its lock, which
+    // is held here for the one that was killed.
+    let lock = File::open(world.places().store.join("locks/ref-production+9.7")).unwrap();
+    lock.lock().unwrap();
+    world.cairn(["fsck"]).ok();
+    world.cairn(["fsck", "--full"]).ok();
+    lock.unlock().unwrap();
+    let found = world.cairn(["--json", "fsck"]).exits(3).json();
+    assert_eq!(found["findings"][0]["code"], "view-pending");
+    world.cairn(["publish"]).ok();
+    world.cairn(["fsck"]).ok();
 }
 
 #[test]
@@ -720,8 +752,7 @@ fn id_of(world: &World, path: &str) -> String {
 
 #[test]
 fn a_quick_check_reads_what_should_share_an_inode_and_does_not() {
-    let world = world();
-    published(&world);
+    let world = linked();
     let path = live(&world, BASH);
     let mtime = fs::metadata(&path).unwrap().modified().unwrap();
     let bytes = fs::read(&path).unwrap();
