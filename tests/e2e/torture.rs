@@ -43,7 +43,8 @@ fn sampled_system_calls_that_kill_or_fail_leave_old_or_new() {
 #[test]
 fn what_was_bad_once_is_met_every_time() {
     // Around the record of an adoption, which a kill once left without its tree.
-    torture(&["--cases", "adopt", "--faults", "kill", "--only", "write [1-6]"]);
+    let record = ["--cases", "adopt", "--faults", "kill", "--only", "write [1-6]"];
+    torture(&[&record[..], &["--seconds", "60"]].concat());
     // Reads of the index that fail: the disk's answer, and no damage.
     torture(&[
         "--cases",
@@ -53,9 +54,11 @@ fn what_was_bad_once_is_met_every_time() {
         "--only",
         "pread64 [1-9][0-9]*",
         "--every",
-        "5",
+        "29",
         "--offset",
-        "4",
+        "14",
+        "--seconds",
+        "60",
     ]);
 }
 

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 use crate::filesystem::{FsKind, Loop};
@@ -72,19 +73,28 @@ impl Default for Ground {
     }
 }
 
-/// Says why a test cannot hold on the filesystem that was asked for.
-///
-/// ```
-/// # use cairn_testkit::{FsKind, available, not_on};
-/// # fn f() {
-/// let holds = not_on(&[FsKind::Bindfs], "a FUSE daemon opens files itself, without O_NOATIME");
-/// let Some(()) = available(holds) else { return };
-/// # }
-/// ```
+/// Answers whether two directories can be exchanged where worlds stand, as on NFS and bindfs they
+/// cannot.
 ///
 /// # Errors
 ///
-/// [`Unavailable`] if `CAIRN_TEST_FS` is one of these kinds.
+/// [`Unavailable`] with what the system says.
+pub fn exchanges() -> Result<(), Unavailable> {
+    let ground = Ground::new();
+    let (a, b) = (ground.path().join("a"), ground.path().join("b"));
+    let made = std::fs::create_dir(&a).and_then(|()| std::fs::create_dir(&b));
+    made.unwrap_or_else(|error| panic!("{}: {error}", ground.path().display()));
+    renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).map_err(|error| Unavailable::Refused {
+        what: "exchanging two directories".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Says why a test cannot hold on some kinds of filesystem, if worlds stand on one of them.
+///
+/// # Errors
+///
+/// [`Unavailable`] with the reason.
 pub fn not_on(kinds: &[FsKind], reason: &str) -> Result<(), Unavailable> {
     match asked() {
         Asked::Kind(kind) if kinds.contains(&kind) => {

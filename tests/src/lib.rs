@@ -35,7 +35,7 @@ mod world;
 pub use cairn_releng::sample;
 pub use cairn_store::fault::CrashPoint;
 pub use filesystem::FsKind;
-pub use ground::{Ground, not_on};
+pub use ground::{Ground, exchanges, not_on};
 pub use keys::Keys;
 pub use run::{Run, Running};
 /// What [`Running::signal`] takes.
