@@ -106,7 +106,12 @@ fn descend(
             continue;
         }
         let relative = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
-        let metadata = fs::symlink_metadata(&path).unwrap();
+        // Where directories cannot be exchanged a view is a link to its tree, which is what lists
+        // show: readers come through it.
+        let published = fs::read_link(&path)
+            .is_ok_and(|target| target.components().any(|part| part.as_os_str() == ".cairn"));
+        let metadata =
+            if published { fs::metadata(&path) } else { fs::symlink_metadata(&path) }.unwrap();
         let kind = match metadata.file_type() {
             kind if kind.is_dir() => "d",
             kind if kind.is_symlink() => "l",
