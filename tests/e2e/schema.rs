@@ -429,8 +429,10 @@ fn damage(reader: &mut Reader) {
     reader.json(0, &[&repair[..], &["-n"]].concat());
     let live = reader.world.production("mirror/pub/rocky/9.7/BaseOS").canonicalize().unwrap();
     fs::write(live.join("intruder"), "not published").unwrap();
-    let pool = reader.world.production(".cairn/objects");
-    let object = files(&pool).into_iter().flat_map(|dir| files(&dir)).next().unwrap();
+    // An object that production needs and the pool of staging has, too.
+    let object = reader.json(0, &["ls", &format!("{PRODUCTION}:{BASH}")]);
+    let (dir, name) = object["entries"][0]["object"].as_str().unwrap().split_at(2);
+    let object = reader.world.production(".cairn/objects").join(dir).join(name);
     fs::remove_file(&object).unwrap();
     reader.json(13, &["fsck", "--full"]);
     reader.json(13, &[&repair[..], &["-n"]].concat());
