@@ -336,6 +336,11 @@ impl Shown {
         }
     }
 
+    /// Answers whether a document had this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains(key)
+    }
+
     /// Returns the keys that no document had: `status.json#/properties/refs`.
     pub fn missing(&self) -> Vec<String> {
         let mut all = Vec::new();
