@@ -6,6 +6,7 @@
 //! * [`treecmp`]: whether two directories are equal, and where they are not.
 //! * [`readers`]: a thread that reads a published tree and notices gaps and mixtures.
 //! * [`clients`]: rpm, dnf, rsync, createrepo_c, and an HTTP server for them.
+//! * [`terminal`]: programs in a terminal, and what a person sees there.
 //! * [`browser`]: Chromium without a screen, for pages.
 //! * [`Keys`]: a gpg home with signing keys, and scripts that sign.
 //! * [`metadata`]: what repodata on disk says, and whether it is true.
@@ -28,6 +29,7 @@ pub mod metadata;
 pub mod readers;
 mod run;
 pub mod schema;
+pub mod terminal;
 pub mod treecmp;
 mod unavailable;
 mod world;
