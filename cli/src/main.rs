@@ -2,6 +2,7 @@
 
 mod args;
 mod cmd;
+mod complete;
 #[cfg(test)]
 mod documents;
 mod failure;
@@ -21,6 +22,11 @@ use output::Output;
 const STACK: usize = 64 << 20;
 
 fn main() -> ExitCode {
+    let mut typed = std::env::args_os().skip(1);
+    if typed.next().is_some_and(|verb| verb == complete::VERB) {
+        complete::answer(typed);
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -163,6 +163,23 @@ impl Index {
         Ok(index)
     }
 
+    /// Opens an index that is there, only to read, and never creates, repairs or rebuilds one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Corrupt`] where that is not possible.
+    pub fn open_to_read(path: &Path) -> Result<Self> {
+        let open = || {
+            let mut builder = redb::Builder::new();
+            builder.set_cache_size(CACHE).set_concurrency_mode(ConcurrencyMode::MultiWriter);
+            builder.open_read_only(path).map_err(damaged)
+        };
+        let database = std::panic::catch_unwind(open)
+            .unwrap_or_else(|_| Err(damaged("opening it failed badly")))?;
+        let index = Self { handle: Handle::Read(database) };
+        index.check_version()?;
+        Ok(index)
+    }
+
     fn open_database(path: &Path) -> Result<Self> {
         let mut builder = redb::Builder::new();
         builder.set_cache_size(CACHE).set_concurrency_mode(ConcurrencyMode::MultiWriter);

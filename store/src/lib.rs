@@ -21,6 +21,7 @@ pub mod log;
 pub mod mount;
 pub mod pack;
 pub mod path;
+pub mod peek;
 pub mod pool;
 pub mod progress;
 pub mod publish;

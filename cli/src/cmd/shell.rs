@@ -9,10 +9,9 @@ use super::{Context, Exit};
 use crate::args::{Cli, CompletionArgs, ManArgs};
 use crate::failure::Failure;
 
-/// Prints completions. They are rendered first: the generator panics on a closed pipe.
+/// Prints completions.
 pub fn completion(context: &Context<'_>, args: &CompletionArgs) -> Exit {
-    let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "cairn", &mut text);
+    let text = crate::complete::script(args.shell);
     Ok(context.output.write(&text).map(|()| 0)?)
 }
 
