@@ -195,6 +195,83 @@ fn find_says_where_since_when_and_until_when() {
 }
 
 #[test]
+fn find_knows_packages_by_name_from_the_metadata() {
+    let world = published_twice_and_back();
+    let found = world.json(["find", "bash"]);
+    assert_eq!(found["kind"], "name");
+    let rows = |path: &str| -> Vec<Value> {
+        let rows = found["found"].as_array().unwrap().iter();
+        rows.filter(|row| row["path"] == path).cloned().collect()
+    };
+    // What the metadata names is found like what a path names, in every snapshot that has it.
+    let by_path = world.json(["find", BASH]);
+    assert_eq!(Value::from(rows(BASH)), by_path["found"]);
+    assert_eq!(rows(BASH).len(), 3);
+    let old = BASH.replace("5.1.8-10", "5.1.8-9");
+    assert_eq!(Value::from(rows(&old)), world.json(["find", &old])["found"]);
+    let packages = found["packages"].as_array().unwrap();
+    let object = &rows(BASH)[0]["object"];
+    let listed = serde_json::json!({
+        "package": "bash-5.1.8-10.el9.x86_64", "path": BASH, "object": object,
+    });
+    assert!(packages.contains(&listed), "{packages:#?}");
+    // Each different metadata was read once, in whatever number of snapshots it is.
+    let all = world.json(["find", "repomd.xml"]);
+    let all = all["found"].as_array().unwrap();
+    let different: std::collections::BTreeSet<_> =
+        all.iter().map(|row| row["object"].as_str().unwrap()).collect();
+    assert!(all.len() > different.len());
+    assert_eq!(found["repos"], different.len());
+    // By a part of the NEVRA, and by a pattern that no file is called by.
+    for what in ["bash-5.1.8-10.el9", "bash-0:5.1.8-10.el9.x86_64", "{bash-5.1.8-10.el9,no}"] {
+        let part = world.json(["find", what]);
+        let part = part["found"].as_array().unwrap();
+        let part: Vec<_> = part.iter().filter(|row| row["path"] == BASH).cloned().collect();
+        assert_eq!(Value::from(part), by_path["found"], "{what}");
+    }
+    assert_eq!(world.json(["find", "bas"])["found"], serde_json::json!([]));
+    assert!(world.json(["find", BASH]).get("repos").is_none(), "a path needs no metadata");
+    let text = world.cairn(["find", "bash"]).ok().out();
+    assert!(text.contains(&format!("  {BASH}  bash-5.1.8-10.el9.x86_64\n")), "{text}");
+}
+
+#[test]
+fn find_says_what_is_listed_and_not_there_and_what_cannot_be_read() {
+    let world = world();
+    world.cairn(["init"]).ok();
+    let dir = world.first().dir.join("compose");
+    let bash = BASH.replace("5.1.8-10", "5.1.8-9");
+    std::fs::remove_file(dir.join(&bash)).unwrap();
+    let repodata = dir.join("AppStream/x86_64/os/repodata");
+    for file in std::fs::read_dir(&repodata).unwrap() {
+        let path = file.unwrap().path();
+        if path.to_str().unwrap().contains("primary.xml") {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, "this is no metadata").unwrap();
+        }
+    }
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    let nevra = "bash-5.1.8-9.el9.x86_64";
+    let run = world.cairn(["--json", "find", "bash"]).ok();
+    let found = run.json();
+    for (key, more) in [("found", ("ref", "compose/9/Rocky")), ("packages", ("package", nevra))] {
+        let rows = found[key].as_array().unwrap();
+        let row = rows.iter().find(|row| row["path"] == bash).unwrap();
+        assert_eq!((&row["object"], &row[more.0]), (&Value::Null, &more.1.into()), "{row:#}");
+        // The same package of another architecture is there.
+        assert!(rows.iter().any(|row| row["object"].is_string()), "{rows:#?}");
+    }
+    assert_eq!(found["unreadable"][0]["repo"], "AppStream/x86_64/os");
+    let run = world.cairn(["find", "bash"]).ok();
+    assert!(run.out().contains("listed, and not there"), "{}", run.report());
+    assert!(
+        run.err().contains("The packages of AppStream/x86_64/os are not known: "),
+        "{}",
+        run.report()
+    );
+}
+
+#[test]
 fn the_plan_of_a_rollback_is_a_forecast() {
     let world = world();
     world.cairn(["init"]).ok();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cairn_releng::history::{self, Blame, Found, Search, Step, Who};
+use cairn_releng::history::{self, Blame, Found, Package, Search, Step, Unreadable, Who};
 use cairn_store::path::{Escaped, RelPath};
 use cairn_store::refs::RefName;
 
@@ -54,7 +54,7 @@ fn blame_text(output: &Output, blame: &Blame) -> String {
             file.path.to_string(),
         ]);
     }
-    table.render("")
+    table.render("", output.width)
 }
 
 fn step_text(output: &Output, step: &Step) -> String {
@@ -81,16 +81,33 @@ fn who_text(who: &Who) -> String {
 /// `cairn find`.
 pub fn find(context: &Context<'_>, args: &FindArgs) -> Exit {
     let site = context.site(None)?;
-    let search = history::find(&site, &args.what)?;
+    let search = history::find(&site, &args.what, &context.progress)?;
+    context.progress.finish();
     context.output.notes(site.store.notes());
     if search.collected > 0 {
         let gone = count(search.collected as u64, "snapshot");
         context.output.notes(&[format!("{gone} could not be searched: they were collected.")]);
     }
+    context.output.notes(&unreadable(&search.unreadable));
     if context.output.json {
         return Ok(context.output.document("find", &search).map(|()| 0)?);
     }
     Ok(context.output.text(&find_text(context.output, &search)).map(|()| 0)?)
+}
+
+/// How many repos whose metadata could not be asked are named.
+const NAMED: usize = 10;
+
+fn unreadable(repos: &[Unreadable]) -> Vec<String> {
+    let named = repos.iter().take(NAMED);
+    let mut notes: Vec<String> = named
+        .map(|one| format!("The packages of {} are not known: {}.", one.repo, one.message))
+        .collect();
+    if repos.len() > NAMED {
+        let more = count((repos.len() - NAMED) as u64, "more repo");
+        notes.push(format!("Nor are those of {more}."));
+    }
+    notes
 }
 
 fn find_text(output: &Output, search: &Search) -> String {
@@ -103,18 +120,25 @@ fn find_text(output: &Output, search: &Search) -> String {
     for refs in search.found.chunk_by(|a, b| a.name == b.name) {
         let _ = writeln!(text, "{}", output.strong(&refs[0].name));
         for paths in refs.chunk_by(|a, b| a.path == b.path) {
-            let _ = writeln!(text, "  {}", paths[0].path);
+            let there = |one: &&Package| {
+                one.path == paths[0].path && paths.iter().any(|found| found.object == one.object)
+            };
+            let package = search.packages.iter().find(there).map(|one| &one.package);
+            let shown = package.map(|one| format!("  {}", Escaped(one.as_bytes())));
+            let shown = output.faint(&shown.unwrap_or_default());
+            let _ = writeln!(text, "  {}{shown}", paths[0].path);
             for found in paths {
-                let _ = writeln!(text, "    {}", found_text(output, found));
+                let _ = writeln!(text, "    {}", found_text(output, found, package.is_some()));
             }
         }
     }
     text
 }
 
-fn found_text(output: &Output, found: &Found) -> String {
+fn found_text(output: &Output, found: &Found, is_listed: bool) -> String {
     let what = match &found.object {
         Some(id) => format!("{}  {}", short(id), size(found.size)),
+        None if is_listed => output.warn("listed, and not there"),
         None => "no file".to_owned(),
     };
     let end = match &found.until {

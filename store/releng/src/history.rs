@@ -20,10 +20,12 @@ use crate::site::Site;
 
 mod blame;
 mod find;
+mod listed;
 
 pub use blame::{Blame, Blamed, Step, blame};
 pub(crate) use find::Finder;
-pub use find::{Found, Search, find};
+pub use find::{Found, Package, Search, find};
+pub use listed::Unreadable;
 
 /// Which operations are asked for; nothing set means all.
 #[derive(Clone, Debug, Default)]

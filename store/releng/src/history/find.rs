@@ -9,10 +9,12 @@ use std::sync::Arc;
 use cairn_repodata::Nevra;
 use cairn_store::id::{ObjectId, SnapshotId, TreeId};
 use cairn_store::path::RelPath;
+use cairn_store::progress::Observer;
 use cairn_store::tree::{DirEntry, Entry, Nodes, lookup};
 use globset::{GlobBuilder, GlobMatcher};
 use serde::Serialize;
 
+use super::listed::{self, Listings, Unreadable};
 use super::{Reader, Who};
 use crate::error::{Error, Result};
 use crate::site::Site;
@@ -33,6 +35,15 @@ pub struct Search {
     pub snapshots: usize,
     /// How many could not be: they were collected.
     pub collected: usize,
+    /// What metadata says is there, of packages; nothing where no metadata had to be asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<Package>,
+    /// How many repos with different metadata were asked; nothing where none had to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repos: Option<usize>,
+    /// Metadata that could not be asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// One content at one path of one ref, for as long as it was there without a break.
@@ -43,7 +54,7 @@ pub struct Found {
     pub name: String,
     /// The path.
     pub path: RelPath,
-    /// The content; nothing for a directory or a symbolic link.
+    /// The content; nothing for a directory, a symbolic link, or what is only listed.
     pub object: Option<ObjectId>,
     /// Its size in bytes.
     pub size: u64,
@@ -55,6 +66,17 @@ pub struct Found {
     pub snapshots: Vec<SnapshotId>,
 }
 
+/// What metadata calls something at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Package {
+    /// The NEVRA.
+    pub package: String,
+    /// The path where it is listed.
+    pub path: RelPath,
+    /// What is there; nothing if nothing is.
+    pub object: Option<ObjectId>,
+}
+
 enum Wanted {
     Object(ObjectId),
     Name(GlobMatcher),
@@ -64,57 +86,83 @@ enum Wanted {
 /// What is looked at in a tree: the path from there, and the entry.
 pub(crate) type Places = Arc<[(RelPath, Entry)]>;
 
-/// Looks for an object (64 hex digits), a path (with a `/` in it), or a file name: that of a
-/// package may be its NEVRA, and any may be a pattern with `*`, `?`, `[…]` and `{…}`.
+/// Something at a path of a tree.
+struct Place {
+    path: RelPath,
+    object: Option<ObjectId>,
+    size: u64,
+    package: Option<Arc<str>>,
+}
+
+/// Looks for an object (64 hex digits), a path (with a `/` in it), or a name: that of a file, or of
+/// a package, which may be its NEVRA or a beginning of it. Names may be patterns with `*`, `?`,
+/// `[…]` and `{…}`. Of packages the metadata of every repo is asked too.
 ///
-/// All that any ref ever named is searched; a tree that occurs again is not looked at again.
+/// All that any ref ever named is searched; a tree that occurs again is not looked at again, and
+/// metadata that occurs again is not read again.
 ///
 /// # Errors
 /// A pattern that is none or accepts too much, trees that cannot be read.
-pub fn find(site: &Site, query: &str) -> Result<Search> {
-    let (kind, query, wanted) = understand(query)?;
-    let mut finder = Finder { nodes: &site.store, wanted, known: HashMap::new(), query: &query };
+pub fn find(site: &Site, query: &str, observer: &dyn Observer) -> Result<Search> {
+    let (kind, understood, wanted) = understand(query)?;
+    let listings = match &wanted {
+        Wanted::Name(_) => listed::Wanted::new(query, is_pattern(query))
+            .map_err(|error| Error::Setting { key: query.to_owned(), reason: error.to_string() })?,
+        Wanted::Object(_) | Wanted::Path(_) => None,
+    };
+    let mut listings = listings.map(|wanted| Listings::new(site, wanted));
+    let mut finder =
+        Finder { nodes: &site.store, wanted, known: HashMap::new(), query: &understood };
     let mut reader = Reader::new(site);
-    let (mut seen, mut collected) = (BTreeSet::new(), BTreeSet::new());
-    let mut found = Vec::new();
-    let names = site.store.index().view()?.ever_named()?;
-    for name in names {
+    let mut moves = Vec::new();
+    let (mut roots, mut collected) = (BTreeMap::new(), BTreeSet::new());
+    for name in site.store.index().view()?.ever_named()? {
+        let history = site.store.index().view()?.history(&name)?;
+        for snapshot in history.iter().filter_map(|(_, snapshot)| *snapshot) {
+            match reader.root(snapshot)? {
+                Some(root) => drop(roots.insert(snapshot, root)),
+                None => drop(collected.insert(snapshot)),
+            }
+        }
+        moves.push((name, history));
+    }
+    if let Some(listings) = &mut listings {
+        let roots: Vec<DirEntry> = roots.values().copied().collect();
+        listings.read(&roots, observer)?;
+    }
+    observer.begin("Looking", moves.iter().map(|(_, moves)| moves.len() as u64).sum(), 0);
+    let (mut found, mut packages) = (Vec::new(), BTreeMap::new());
+    for (name, moves) in moves {
         let mut open: BTreeMap<(RelPath, Option<ObjectId>), Found> = BTreeMap::new();
-        let moves = site.store.index().view()?.history(&name)?;
         for (number, snapshot) in moves.into_iter().rev() {
-            let places = match snapshot {
-                None => Places::default(),
-                Some(snapshot) => match reader.root(snapshot)? {
-                    None => {
-                        collected.insert(snapshot);
-                        continue;
-                    }
-                    Some(root) => {
-                        seen.insert(snapshot);
-                        finder.places(&root)?
-                    }
-                },
+            observer.advance(1, 0);
+            let places = match snapshot.map(|snapshot| (snapshot, roots.get(&snapshot))) {
+                None => Vec::new(),
+                // Collected: what was open before goes on after it.
+                Some((_, None)) => continue,
+                Some((_, Some(root))) => places(&mut finder, listings.as_mut(), root)?,
             };
             let mut before = std::mem::take(&mut open);
-            for (path, entry) in places.iter() {
-                let object = match entry {
-                    Entry::File(file) => Some(file.object),
-                    Entry::Dir(_) | Entry::Symlink(_) => None,
-                };
+            for Place { path, object, size, package } in places {
                 let key = (path.clone(), object);
-                let mut row = match before.remove(&key) {
+                let mut row = match before.remove(&key).or_else(|| open.remove(&key)) {
                     Some(row) => row,
                     None => Found {
                         name: name.to_string(),
-                        path: path.clone(),
+                        path,
                         object,
-                        size: entry.bytes(),
+                        size,
                         since: reader.who(number)?,
                         until: None,
                         snapshots: Vec::new(),
                     },
                 };
-                row.snapshots.extend(snapshot);
+                if let Some(package) = package {
+                    packages.insert(key.clone(), package);
+                }
+                if row.snapshots.last() != snapshot.as_ref() {
+                    row.snapshots.extend(snapshot);
+                }
                 open.insert(key, row);
             }
             for (_, row) in before {
@@ -127,7 +175,49 @@ pub fn find(site: &Site, query: &str) -> Result<Search> {
         let key = |row: &Found| (row.name.clone(), row.path.clone(), row.since.number);
         key(a).cmp(&key(b))
     });
-    Ok(Search { kind, query, found, snapshots: seen.len(), collected: collected.len() })
+    let repos = listings.as_ref().map(Listings::asked);
+    let unreadable = listings.map(|listings| listings.unreadable).unwrap_or_default();
+    let (snapshots, collected) = (roots.len(), collected.len());
+    let package = |((path, object), package): ((RelPath, _), Arc<str>)| Package {
+        package: package.to_string(),
+        path,
+        object,
+    };
+    let packages = packages.into_iter().map(package).collect();
+    let query = understood;
+    Ok(Search { kind, query, found, snapshots, collected, packages, repos, unreadable })
+}
+
+/// Returns what there is below a root, by its name and by what metadata says.
+fn places(
+    finder: &mut Finder<'_>,
+    listings: Option<&mut Listings<'_>>,
+    root: &DirEntry,
+) -> Result<Vec<Place>> {
+    let object_of = |entry: &Entry| match entry {
+        Entry::File(file) => Some(file.object),
+        Entry::Dir(_) | Entry::Symlink(_) => None,
+    };
+    let mut places: Vec<Place> = finder
+        .places(root)?
+        .iter()
+        .map(|(path, entry)| {
+            let (object, size) = (object_of(entry), entry.bytes());
+            Place { path: path.clone(), object, size, package: None }
+        })
+        .collect();
+    if let Some(listings) = listings {
+        places.extend(listings.places(root)?.into_iter().map(|(path, entry, package)| {
+            let object = entry.as_ref().and_then(object_of);
+            let size = entry.as_ref().map_or(0, Entry::bytes);
+            Place { path, object, size, package: Some(package) }
+        }));
+    }
+    Ok(places)
+}
+
+fn is_pattern(query: &str) -> bool {
+    query.contains(['*', '?', '[', '{'])
 }
 
 /// Says what a query means.
@@ -145,7 +235,7 @@ fn understand(query: &str) -> Result<(&'static str, String, Wanted)> {
         return Ok(("path", path.to_string(), Wanted::Path(path)));
     }
     // A file's name has no epoch, and ends in .rpm.
-    let is_pattern = query.contains(['*', '?', '[', '{']);
+    let is_pattern = is_pattern(query);
     let name = match Nevra::parse(query) {
         Some(nevra) if !is_pattern && is_arch(&nevra.arch) => {
             let Nevra { name, evr, arch } = nevra;
