@@ -364,6 +364,42 @@ fn a_command_is_shown_what_is_staged_and_a_promotion_takes_its_answer() {
 }
 
 #[test]
+fn a_view_that_moves_while_a_gate_looks_at_it_is_a_finding() {
+    let world = world();
+    world.first();
+    world.cairn(["init"]).ok();
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+    world.second();
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    // A gate that says yes, after it has staged the other compose.
+    let gate = world.places().compose.join("mover");
+    let (cairn, config) = (env!("CARGO_BIN_EXE_cairn"), world.config().display());
+    let stage = format!("'{cairn}' --config '{config}' stage 9 Rocky --delete >&2");
+    fs::write(&gate, format!("#!/bin/sh\nexec {stage}\n")).unwrap();
+    Run::of(Command::new("chmod").arg("755").arg(&gate)).ok();
+    let text = fs::read_to_string(world.config()).unwrap();
+    let command = format!("command = [\"{}\", \"{{path}}\"]", gate.display());
+    world.set_config(&format!("{text}\n[gate.mover]\n{command}\n"));
+
+    let check = ["--json", "check", "staging/9.7-RC2", "mover"];
+    let run = world.cairn(check).exits(3);
+    let document = run.json();
+    let judged = &document["gates"][0];
+    assert_eq!((&judged["verdict"], &judged["failures"]), (&"failed".into(), &1.into()));
+    let finding = &judged["findings"][0];
+    assert_eq!((&finding["gate"], &finding["rule"]), (&"mover".into(), &"view-moved".into()));
+    let staged = world.staging("mirror/pub/rocky/9.7-RC2");
+    let said = format!("{} showed another tree when mover had ended", staged.display());
+    assert_eq!(finding["message"], said, "{}", run.report());
+    assert!(!finding["remedy"].as_str().unwrap().is_empty());
+    // What is staged now stays, and is judged for itself.
+    let after = world.cairn(check).ok().json();
+    assert_ne!(after["snapshot"], document["snapshot"]);
+    assert_eq!(after["gates"][0]["verdict"], "passed");
+}
+
+#[test]
 fn what_staging_requires_is_asked_before_anything_is_staged() {
     let world = world();
     let written = world.first();
