@@ -32,6 +32,9 @@ Examples:
   cairn promote 9 --delete                     staging becomes production, in one swap
   cairn rollback production/9.7                and back";
 
+/// The configuration where neither a flag nor the environment names one.
+pub const CONFIG: &str = "/etc/cairn/cairn.toml";
+
 /// Flags that every command understands.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -43,7 +46,7 @@ pub struct Global {
         value_name = "FILE",
         env = "CAIRN_CONFIG",
         hide_env_values = true,
-        default_value = "/etc/cairn/cairn.toml"
+        default_value = CONFIG
     )]
     pub config: PathBuf,
     /// Print exactly one JSON document on stdout.
@@ -187,7 +190,12 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Running it again is safe: what exists is kept, and a new mount is added.")]
+#[command(after_help = "\
+Running it again is safe: what exists is kept, and a new mount is added.
+
+Examples:
+  cairn init -n                      are the mounts there?
+  cairn init")]
 pub struct InitArgs {
     #[command(flatten)]
     pub reason: Reason,
@@ -449,6 +457,11 @@ pub struct RollbackArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn publish -n                   which views do not show what their refs name?
+  cairn publish
+  cairn publish production/9.7")]
 pub struct PublishArgs {
     /// The refs [default: all].
     #[arg(value_name = "REF")]
@@ -461,6 +474,11 @@ pub struct PublishArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn lists -n                     which lists would change?
+  cairn lists
+  cairn lists production/mirror/pub/rocky")]
 pub struct ListsArgs {
     /// The roots, as production/mirror/pub/rocky [default: all].
     #[arg(value_name = "ROOT")]
@@ -568,20 +586,26 @@ pub struct BlameArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-WHAT is a package (its NEVRA), the name of any file or a pattern for it (*, ?, [abc], {a,b}), a path,
-which has a / in it, or an object: 64 hex digits. Everything that a ref ever named is searched, but
-for snapshots that were collected.
+WHAT is a package by its name, its NEVRA or a beginning of that; the name of any file; a pattern for
+either (*, ?, [abc], {a,b}); a path, which has a / in it; or an object: 64 hex digits. Everything that
+a ref ever named is searched, but for snapshots that were collected. Of packages the metadata of every
+repo is asked, each only once however many snapshots have it.
 
 Examples:
+  cairn find glibc                   every build that any repo ever listed, and where it was when
   cairn find bash-5.1.8-9.el9.x86_64
   cairn find 'openssl-3.5*'
   cairn find BaseOS/x86_64/os/images/boot.iso")]
 pub struct FindArgs {
-    /// A NEVRA, a file's name, a path or an object.
+    /// A package, a file's name, a path or an object.
     pub what: String,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn ls production/9.7
+  cairn ls -R production/9.7~1:BaseOS/x86_64/os/Packages")]
 pub struct LsArgs {
     /// A revision and a path in it: production/9.7:BaseOS/x86_64.
     #[arg(value_name = "REV[:PATH]")]
@@ -592,6 +616,9 @@ pub struct LsArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn cat production/9.7:BaseOS/x86_64/os/repodata/repomd.xml")]
 pub struct CatArgs {
     /// A revision and a file's path in it.
     #[arg(value_name = "REV:PATH")]
@@ -784,9 +811,9 @@ pub struct ApproveArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cairn fsck                         in seconds: everything but content
-  cairn fsck --full --limit 100MiB/s every hash, beside those who are served
-  cairn fsck --full --repair -n      what a repair would do, and with what
+  cairn fsck                          in seconds: everything but content
+  cairn fsck --full --limit 100MiB/s  every hash, beside those who are served
+  cairn fsck --full --repair -n       what a repair would do, and with what
   cairn fsck --full --repair
 
 An interrupted full check is gone on with by the next. Exit 3: something differs; 13: damage; with
@@ -864,8 +891,12 @@ pub struct HoldArgs {
 #[derive(Debug, Subcommand)]
 pub enum HoldCommand {
     /// List what is held, since when and why.
+    #[command(after_help = "Examples:\n  cairn hold list")]
     List,
     /// Let go of what is held.
+    #[command(
+        after_help = "Examples:\n  cairn hold release before-openssl -m 'not needed any more'"
+    )]
     Release {
         /// The holds, by name.
         #[arg(required = true, value_name = "NAME")]
@@ -889,12 +920,14 @@ pub struct DuArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the configuration with its defaults filled in.
+    #[command(after_help = "Examples:\n  cairn config show\n  cairn config show --origin")]
     Show {
         /// Say where each value comes from.
         #[arg(long)]
         origin: bool,
     },
     /// Check the configuration and name every mistake.
+    #[command(after_help = "Examples:\n  cairn --config new.toml config check")]
     Check,
     /// Print a configuration that says what the scripts' common files say.
     #[command(after_help = "\
@@ -902,7 +935,7 @@ The files are bash, and only bash knows what they say: --run runs them, as you, 
 --norc with an empty environment, once for each release and channel. Read them before. What they say
 and a configuration cannot is a comment on top, and a line on stderr.
 
-Example:
+Examples:
   cairn config import /root/toolkit/sync --run > cairn.toml; cairn --config cairn.toml config check")]
     Import {
         /// The directory with common, common_8, common_9, …
@@ -1005,27 +1038,57 @@ pub struct ToolkitArgs {
 #[command(after_help = "\
 Examples:
   cairn status
+  cairn status --watch               a page to leave open; Ctrl-C ends it
+  cairn status --watch 30            looks every 30 seconds
   cairn status --metrics /var/lib/node_exporter/textfile/cairn.prom      from a timer")]
 pub struct StatusArgs {
+    /// Look again every so many seconds [default: 2], and draw the page anew, until Ctrl-C.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
+        conflicts_with = "metrics"
+    )]
+    pub watch: Option<u64>,
     /// Also write FILE for Prometheus' textfile collector, in one step.
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn demo                         in ./cairn-demo
+  cairn demo /tmp/try")]
 pub struct DemoArgs {
     /// An empty or new directory [default: cairn-demo].
     pub dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+In bash, zsh and fish releases, composes, refs, operations, gates and repos are completed too, as the
+configuration and the store know them at that moment; nothing is written or locked for it.
+
+Examples:
+  cairn completion bash > /etc/bash_completion.d/cairn
+  cairn completion zsh > /usr/local/share/zsh/site-functions/_cairn
+  cairn completion fish > /etc/fish/completions/cairn.fish")]
 pub struct CompletionArgs {
     /// The shell.
     pub shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cairn man /usr/local/share/man/man1")]
 pub struct ManArgs {
     /// The directory to write to.
     pub dir: PathBuf,
 }
+
+#[cfg(test)]
+mod examples;

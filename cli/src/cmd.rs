@@ -24,9 +24,12 @@ mod status;
 mod toolkit;
 mod torrents;
 
+use std::sync::Arc;
+
 use cairn_releng::Site;
 use cairn_releng::config::{Config, parse_duration};
 use cairn_releng::report::Mode;
+use cairn_store::progress::Watcher;
 use cairn_store::store::Session;
 
 use crate::args::{Cli, Command, ErrataCommand, Global, Reason};
@@ -44,7 +47,7 @@ pub struct Context<'a> {
     /// Where to print.
     pub output: &'a Output,
     /// What to show while working.
-    pub progress: Progress,
+    pub progress: Arc<Progress>,
     /// The command line, for the log.
     pub command: Vec<String>,
 }
@@ -72,6 +75,7 @@ impl Context<'_> {
             command: self.command.clone(),
             reason: reason.and_then(|reason| reason.reason.clone()),
             lock_wait,
+            watcher: Watcher::new(self.progress.clone()),
         })
     }
 
@@ -83,7 +87,7 @@ impl Context<'_> {
 
 /// Runs a command, which was typed so, and returns its exit code.
 pub fn run(cli: &Cli, command: Vec<String>, output: &Output) -> Exit {
-    let progress = Progress::new(&cli.global);
+    let progress = Arc::new(Progress::new(&cli.global));
     crate::patience::begin(&cli.global, output);
     let context = Context { global: &cli.global, output, progress, command };
     let result = match &cli.command {

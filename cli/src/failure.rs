@@ -56,6 +56,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..Self::new(1, "io", message.into()) }
     }
 
+    /// Returns what went wrong, in a line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Makes an error that is our own fault.
     pub fn bug(message: impl Into<String>) -> Self {
         Self::new(BUG, "bug", message.into())
@@ -86,7 +91,7 @@ impl Failure {
             let text = if output.json {
                 serde_json::to_string(self).expect("a failure is plain data") + "\n"
             } else {
-                self.text(output)
+                self.text(&output.for_talk())
             };
             let _ = output::stderr(&text);
         }

@@ -1,13 +1,17 @@
 //! What the operator sees: text or one JSON document on stdout, talk on stderr.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::args::{Color, Global};
+
+mod table;
+
+pub use table::{Table, cut_end};
 
 /// How to print.
 #[derive(Clone, Debug)]
@@ -19,6 +23,10 @@ pub struct Output {
     /// How much more to say.
     pub verbose: u8,
     color: bool,
+    /// Whether what goes to stderr is coloured.
+    color_talk: bool,
+    /// How wide the terminal is; nothing where stdout is none, and nothing is cut.
+    pub width: Option<usize>,
     /// Takes what would go to stdout, for a command that runs others and reports them as one.
     caught: Option<Arc<Mutex<Vec<u8>>>>,
 }
@@ -26,23 +34,37 @@ pub struct Output {
 impl Output {
     /// Reads the global flags.
     pub fn new(global: &Global) -> Self {
-        let color = match global.color {
+        let color = |is_terminal: bool| match global.color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            Color::Auto => is_coloured(is_terminal, |name| std::env::var(name).ok()),
         };
         let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
-        Self { json, quiet, verbose, color, caught: None }
+        let color_talk = color(io::stderr().is_terminal());
+        let color = color(io::stdout().is_terminal());
+        let width = if io::stdout().is_terminal() { width_of(&io::stdout()) } else { None };
+        Self { json, quiet, verbose, color, color_talk, width, caught: None }
     }
 
     /// Prints documents, for a command line that could not be read.
     pub fn of_documents() -> Self {
-        Self { json: true, quiet: false, verbose: 0, color: false, caught: None }
+        let (quiet, verbose, color, color_talk) = (false, 0, false, false);
+        Self { json: true, quiet, verbose, color, color_talk, width: None, caught: None }
+    }
+
+    /// Returns an output that colours as stderr wants it, for errors.
+    pub fn for_talk(&self) -> Self {
+        Self { color: self.color_talk, ..self.clone() }
+    }
+
+    /// Returns an output of the same kind for a terminal that is so wide.
+    pub fn so_wide(&self, width: usize) -> Self {
+        Self { width: Some(width), ..self.clone() }
     }
 
     /// Returns an output of the same kind that keeps what it is given, until it is taken.
     pub fn catching(&self) -> Self {
-        Self { caught: Some(Arc::default()), ..self.clone() }
+        Self { caught: Some(Arc::default()), width: None, ..self.clone() }
     }
 
     /// Takes what a catching output has been given.
@@ -70,6 +92,8 @@ impl Output {
             caught.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
             return Ok(());
         }
+        // Whoever reads, also behind a pipe, may be on the terminal that the line stands on.
+        crate::progress::stop();
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
         stdout.flush()
@@ -131,8 +155,29 @@ pub fn document<T: Serialize>(command: &str, body: &T) -> io::Result<String> {
     Ok(text)
 }
 
+/// Answers whether colour is wanted where no flag says so.
+fn is_coloured(is_terminal: bool, env: impl Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name: &str| env(name).is_some_and(|value| !value.is_empty());
+    let force = env("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
+    let dumb = env("TERM").is_some_and(|term| term == "dumb");
+    !is_set("NO_COLOR") && (force || (is_terminal && !dumb))
+}
+
+/// Returns how many columns a terminal has; `COLUMNS` may make it narrower.
+pub fn width_of(terminal: &impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok();
+    let size = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let said = said.filter(|columns: &usize| *columns > 0);
+    match (size, said) {
+        (Some(size), Some(said)) => Some(size.min(said)),
+        (size, said) => size.or(said),
+    }
+}
+
 /// Prints on stderr; a closed one is nobody's problem.
 pub fn stderr(text: &str) -> io::Result<()> {
+    crate::progress::clear();
     io::stderr().lock().write_all(text.as_bytes())
 }
 
@@ -175,57 +220,6 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
-/// Rows of text in columns that line up.
-#[derive(Debug, Default)]
-pub struct Table {
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    /// Adds a row.
-    pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
-    }
-
-    /// Renders the rows, each line after `indent`.
-    pub fn render(&self, indent: &str) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell: &String| visible_width(cell)).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = indent.to_owned();
-            for (index, cell) in row.iter().enumerate() {
-                line.push_str(cell);
-                if index + 1 < row.len() {
-                    let pad = widths[index].saturating_sub(visible_width(cell)) + 2;
-                    line.extend(std::iter::repeat_n(' ', pad));
-                }
-            }
-            let _ = writeln!(text, "{}", line.trim_end());
-        }
-        text
-    }
-}
-
-/// How many columns a cell takes: escape sequences take none.
-fn visible_width(cell: &str) -> usize {
-    let mut width = 0;
-    let mut escape = false;
-    for c in cell.chars() {
-        match (escape, c) {
-            (false, '\x1b') => escape = true,
-            (true, 'm') => escape = false,
-            (true, _) => {}
-            (false, _) => width += 1,
-        }
-    }
-    width
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,10 +242,21 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up_under_colour() {
-        let mut table = Table::default();
-        table.row(["a", "b"]);
-        table.row(["\x1b[1mlong\x1b[0m", "c"]);
-        assert_eq!(table.render("  "), "  a     b\n  \x1b[1mlong\x1b[0m  c\n");
+    fn colour_is_for_terminals_and_for_who_asks_for_it() {
+        for (is_terminal, env, coloured) in [
+            (true, &[][..], true),
+            (false, &[], false),
+            (true, &[("NO_COLOR", "1")], false),
+            (true, &[("NO_COLOR", "")], true),
+            (true, &[("TERM", "dumb")], false),
+            (false, &[("CLICOLOR_FORCE", "1")], true),
+            (true, &[("CLICOLOR_FORCE", "1"), ("TERM", "dumb")], true),
+            (false, &[("CLICOLOR_FORCE", "0")], false),
+            (false, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+        ] {
+            let value =
+                |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            assert_eq!(is_coloured(is_terminal, value), coloured, "{is_terminal} {env:?}");
+        }
     }
 }

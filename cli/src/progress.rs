@@ -1,20 +1,35 @@
 //! Progress on stderr, and the operator's wish to stop.
+//!
+//! On a terminal it is one line that is drawn again and again by a thread of its own, so that it goes
+//! on also while nothing is counted. It comes when a command has taken a second, is off while
+//! anything else is written, and is gone when the command ends.
+
+mod line;
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cairn_store::progress::Observer;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{Global, ProgressMode};
-use crate::output::{size, stderr, thousands};
+use crate::output::{size, stderr, thousands, width_of};
 
+use line::Line;
+pub use line::{clear, stop};
+
+/// How long a command may take before anything is shown of it.
+const SHOW_AFTER: Duration = Duration::from_secs(1);
+/// How often the line on a terminal is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// How often a line is printed without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// How often a JSON line is printed.
 const JSON_EVERY: Duration = Duration::from_millis(500);
+/// What is done while nothing has a name.
+const WORKING: &str = "Working";
 
 /// The signals that mean "stop", and the one that came; 0 for none.
 static STOPPED_BY: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
@@ -32,62 +47,148 @@ pub fn is_stopped() -> bool {
 
 /// Shows progress as the flags want it.
 pub struct Progress {
-    mode: Shown,
     quiet: bool,
     stop: Arc<AtomicUsize>,
-    state: Mutex<State>,
-    files: AtomicU64,
-    bytes: AtomicU64,
+    shared: Arc<Shared>,
+    painter: Option<JoinHandle<()>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shown {
-    Bar,
+    Line,
     Lines,
     Json,
     Nothing,
+}
+
+/// What the command and the thread that draws know.
+struct Shared {
+    mode: Shown,
+    /// When to show something.
+    after: Duration,
+    started: Instant,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    state: Mutex<State>,
+    ended: Condvar,
 }
 
 struct State {
     stage: String,
     all_files: u64,
     all_bytes: u64,
-    bar: Option<ProgressBar>,
+    begun: Instant,
     printed: Instant,
+    is_over: bool,
 }
 
 impl Progress {
-    /// Starts to watch for signals.
+    /// Starts to watch for signals, and to draw where there is a terminal.
     pub fn new(global: &Global) -> Self {
         let mode = match global.progress {
             _ if global.quiet => Shown::Nothing,
-            ProgressMode::Auto if std::io::stderr().is_terminal() => Shown::Bar,
+            ProgressMode::Auto if !global.json && is_for_lines() => Shown::Line,
             ProgressMode::Auto | ProgressMode::Never => Shown::Nothing,
             ProgressMode::Plain => Shown::Lines,
             ProgressMode::Json => Shown::Json,
         };
         let stop = STOPPED_BY.get_or_init(watch_signals).clone();
-        let (stage, printed) = (String::new(), Instant::now());
-        let state = State { stage, all_files: 0, all_bytes: 0, bar: None, printed };
-        Self {
+        let now = Instant::now();
+        let shared = Arc::new(Shared {
             mode,
-            quiet: global.quiet,
-            stop,
-            state: Mutex::new(state),
+            after: show_after(),
+            started: now,
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-        }
+            state: Mutex::new(State {
+                stage: WORKING.to_owned(),
+                all_files: 0,
+                all_bytes: 0,
+                begun: now,
+                printed: now,
+                is_over: false,
+            }),
+            ended: Condvar::new(),
+        });
+        let painter = match mode {
+            Shown::Line => {
+                line::allow();
+                let shared = shared.clone();
+                // Without that thread there is no line, and nothing else is missing.
+                std::thread::Builder::new().spawn(move || shared.paint()).ok()
+            }
+            Shown::Lines | Shown::Json | Shown::Nothing => None,
+        };
+        Self { quiet: global.quiet, stop, shared, painter }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Takes the bar off the screen.
+    /// Takes the line off the screen, until another stage begins.
     pub fn finish(&self) {
-        if let Some(bar) = self.state().bar.take() {
-            bar.finish_and_clear();
+        if self.shared.mode == Shown::Line {
+            line::stop();
         }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(painter) = self.painter.take() {
+            self.shared.state().is_over = true;
+            self.shared.ended.notify_all();
+            // It only draws; if that failed badly, there is nothing to draw any more.
+            let _ = painter.join();
+            line::stop();
+        }
+    }
+}
+
+/// Answers whether stderr is a terminal on which a line may be drawn again.
+fn is_for_lines() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    std::io::stderr().is_terminal() && !dumb && !is_set("NO_COLOR")
+}
+
+/// Tests look at commands that take no second: with debug assertions the wait can be left out.
+fn show_after() -> Duration {
+    match cfg!(debug_assertions) && std::env::var_os("CAIRN_PROGRESS_AT_ONCE").is_some() {
+        true => Duration::ZERO,
+        false => SHOW_AFTER,
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Draws the line until the command is over.
+    fn paint(&self) {
+        let mut state = self.state();
+        while !state.is_over {
+            let waited = self.ended.wait_timeout(state, DRAW_EVERY);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if !state.is_over {
+                self.draw(&state);
+            }
+        }
+    }
+
+    fn draw(&self, state: &State) {
+        if self.started.elapsed() < self.after {
+            return;
+        }
+        let line = Line {
+            stage: &state.stage,
+            files: self.files.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            all_files: state.all_files,
+            all_bytes: state.all_bytes,
+            elapsed: state.begun.elapsed(),
+        };
+        // The last column stays free: a terminal may go to the next line when it is full.
+        let width = width_of(&std::io::stderr()).unwrap_or(80).saturating_sub(1);
+        line::draw(&line.render(width));
     }
 
     fn line(&self, every: Duration) {
@@ -105,7 +206,7 @@ impl Progress {
                 "files_total": state.all_files, "bytes_total": state.all_bytes,
             })
             .to_string(),
-            _ => format!(
+            Shown::Line | Shown::Lines | Shown::Nothing => format!(
                 "{}: {} of {} files, {} of {}",
                 state.stage,
                 thousands(files),
@@ -148,58 +249,32 @@ fn watch_signals() -> Arc<AtomicUsize> {
 
 impl Observer for Progress {
     fn begin(&self, stage: &str, files: u64, bytes: u64) {
-        self.files.store(0, Ordering::Relaxed);
-        self.bytes.store(0, Ordering::Relaxed);
-        let mut state = self.state();
+        let shared = &self.shared;
+        shared.files.store(0, Ordering::Relaxed);
+        shared.bytes.store(0, Ordering::Relaxed);
+        let mut state = shared.state();
         state.stage = stage.to_owned();
+        state.begun = Instant::now();
         (state.all_files, state.all_bytes) = (files, bytes);
-        if self.mode != Shown::Bar {
-            return;
-        }
-        let bar = ProgressBar::with_draw_target(
-            Some(if bytes > 0 { bytes } else { files }),
-            ProgressDrawTarget::stderr_with_hz(10),
-        );
-        let template = match (bytes, files) {
-            (0, 0) => "{msg} {spinner} {elapsed}",
-            (0, _) => "{msg:12} [{bar:30}] {pos}/{len} files, {eta} left",
-            _ => "{msg:12} [{bar:30}] {bytes}/{total_bytes} {prefix}, {bytes_per_sec}, {eta} left",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_message(stage.to_owned());
-        if let Some(old) = state.bar.replace(bar) {
-            old.finish_and_clear();
+        if shared.mode == Shown::Line {
+            line::allow();
+            shared.draw(&state);
         }
     }
 
     fn advance(&self, files: u64, bytes: u64) {
-        let files = self.files.fetch_add(files, Ordering::Relaxed) + files;
-        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        match self.mode {
-            Shown::Nothing => {}
-            Shown::Lines => self.line(LINE_EVERY),
-            Shown::Json => self.line(JSON_EVERY),
-            Shown::Bar => {
-                if let Ok(state) = self.state.try_lock()
-                    && let Some(bar) = &state.bar
-                {
-                    bar.set_prefix(format!("{} files", thousands(files)));
-                    bar.set_position(if state.all_bytes > 0 { bytes } else { files });
-                }
-            }
+        self.shared.files.fetch_add(files, Ordering::Relaxed);
+        self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        match self.shared.mode {
+            Shown::Nothing | Shown::Line => {}
+            Shown::Lines => self.shared.line(LINE_EVERY),
+            Shown::Json => self.shared.line(JSON_EVERY),
         }
     }
 
     fn note(&self, sentence: &str) {
-        if self.quiet {
-            return;
-        }
-        let state = self.state();
-        match &state.bar {
-            Some(bar) => bar.println(sentence),
-            None => drop(stderr(&format!("{sentence}\n"))),
+        if !self.quiet {
+            let _ = stderr(&format!("{sentence}\n"));
         }
     }
 

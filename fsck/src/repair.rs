@@ -228,6 +228,7 @@ fn round(
         LockKind::Exclusive,
         session.lock_wait,
         &command,
+        observer,
     )?;
     let now = crate::log::last(&facts.log)?;
     if now != facts.truth.last {

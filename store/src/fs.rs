@@ -763,6 +763,16 @@ pub fn user_name() -> String {
     }
 }
 
+/// Returns what the kernel says of locks that are held on this machine; nothing where it does not.
+pub fn kernel_locks() -> String {
+    std::fs::read_to_string("/proc/locks").unwrap_or_default()
+}
+
+/// Returns a device's number as the kernel's tables write it, `MAJOR:MINOR`.
+pub fn device_text(dev: u64) -> String {
+    format!("{:02x}:{:02x}", rustix::fs::major(dev), rustix::fs::minor(dev))
+}
+
 /// Returns the machine's name, for the log.
 pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

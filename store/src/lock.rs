@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fs::{self, Dir, LockKind, OpenFile};
 use crate::path::display;
+use crate::progress::Observer;
 use crate::refs::RefName;
 
 /// How long to sleep between two tries at a lock.
@@ -80,6 +81,59 @@ pub fn is_held(dir: &Dir, name: &str) -> Result<bool> {
     }
 }
 
+/// A lock that somebody on this machine holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldLock {
+    /// What is locked: a ref, `store`, or another word for what its lock is named after.
+    pub what: String,
+    /// Who holds it; of those who share it, who came last.
+    #[serde(flatten)]
+    pub holder: Holder,
+}
+
+/// Returns the locks of a directory that are held, by name. Nothing is locked to find out: the
+/// kernel's table is asked, which knows the locks of this machine.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn held(dir: &Dir) -> Result<Vec<HeldLock>> {
+    // Each line: number, FLOCK, ADVISORY, kind, pid, major:minor:inode and a range.
+    let table = fs::kernel_locks();
+    let locks: Vec<(u32, &str, u64)> = table
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let flock = words.iter().position(|word| *word == "FLOCK")?;
+            // Whoever only waits stands there with an arrow before the word.
+            let waits = words[..flock].contains(&"->");
+            let (device, inode) = words.get(flock + 4)?.rsplit_once(':')?;
+            let lock = (words.get(flock + 3)?.parse().ok()?, device, inode.parse().ok()?);
+            (!waits).then_some(lock)
+        })
+        .collect();
+    let mut found = Vec::new();
+    let mut names = dir.names()?;
+    names.sort();
+    for name in names {
+        let Some(stat) = dir.try_stat(&name)? else { continue };
+        let holder = holder(&dir.read(&name).unwrap_or_default()).unwrap_or_default();
+        let device = fs::device_text(stat.dev);
+        // Some filesystems tell programs another device than the kernel's table.
+        let is_held = locks.iter().any(|(pid, lock_device, inode)| {
+            *inode == stat.ino && (*lock_device == device || *pid == holder.pid)
+        });
+        if is_held {
+            let what = match name.strip_prefix(b"ref-") {
+                Some(name) => RefName::from_file_name(name).map(|name| name.to_string()),
+                None => None,
+            };
+            let what = what.unwrap_or_else(|| String::from_utf8_lossy(&name).into_owned());
+            found.push(HeldLock { what, holder });
+        }
+    }
+    Ok(found)
+}
+
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
 #[must_use = "the lock is released when this is dropped"]
@@ -113,16 +167,20 @@ impl Lock {
         kind: LockKind,
         wait: Duration,
         command: &str,
+        observer: &dyn Observer,
     ) -> Result<Self> {
         let until = Instant::now() + wait;
         let name = name.as_bytes();
+        let mut waits = false;
         let (mut file, identity) = loop {
             let file = dir.lock_file(name)?;
             while !file.try_lock(kind)? {
+                let holder = || holder(&dir.read(name).unwrap_or_default()).unwrap_or_default();
                 if Instant::now() >= until {
-                    let holder = holder(&dir.read(name).unwrap_or_default());
-                    let holder = holder.unwrap_or_default();
-                    return Err(Error::Busy { what: what.to_owned(), holder });
+                    return Err(Error::Busy { what: what.to_owned(), holder: holder() });
+                }
+                if !std::mem::replace(&mut waits, true) {
+                    observer.begin(&format!("Waiting for {what}, {}", holder()), 0, 0);
                 }
                 std::thread::sleep(RETRY);
             }
@@ -133,6 +191,9 @@ impl Lock {
                 break (file, identity);
             }
         };
+        if waits {
+            observer.begin("Working", 0, 0);
+        }
         let text = serde_json::to_vec(&Holder::this(command)).expect("a holder is plain data");
         let written = file.set_len(0).and_then(|()| file.write_all(&text));
         match kind {
@@ -244,7 +305,8 @@ mod tests {
 
     fn take(dir: &Path, kind: LockKind) -> Lock {
         let dir = Dir::open(dir).unwrap();
-        Lock::take(&dir, "ref", "the ref", kind, Duration::ZERO, "test").unwrap()
+        Lock::take(&dir, "ref", "the ref", kind, Duration::ZERO, "test", &crate::progress::Silent)
+            .unwrap()
     }
 
     #[track_caller]

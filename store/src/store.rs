@@ -20,14 +20,16 @@ use crate::fs::{self, Dir, LockKind};
 use crate::hang;
 use crate::id::{PackId, SnapshotId, TreeId};
 use crate::index::{Index, Places, RefState, View};
-use crate::lock::{self, Lock, Locks};
+use crate::lock::{self, HeldLock, Lock, Locks};
 use crate::log::{Head, Log, Operation};
 use crate::mount::{Mount, MountSpec};
 use crate::pack::{NodeId, Packs, Place};
 use crate::path::RelPath;
+use crate::progress::Watcher;
 use crate::refs::{RefName, Rev};
 use crate::snapshot::Snapshot;
 use crate::tree::{Entry, Nodes, Tree, lookup};
+pub(crate) use opening::INDEX;
 use opening::{SUPERBLOCK, Superblock, catch_up, open_index, read_superblock};
 
 pub use opening::check_superblock;
@@ -46,6 +48,8 @@ pub struct Session {
     pub reason: Option<String>,
     /// How long to wait for a lock.
     pub lock_wait: Duration,
+    /// Who is told when that takes a while, or an index is built anew.
+    pub watcher: Watcher,
 }
 
 /// An open store.
@@ -352,7 +356,7 @@ impl Store {
             locks.push(take(&lock::of_ref(name), &name.to_string(), LockKind::Exclusive)?);
         }
         // What others logged while this command waited.
-        catch_up(&self.index, &self.log, &self.packs)?;
+        catch_up(&self.index, &self.log, &self.packs, &self.session.watcher)?;
         Ok(Writer::new(self, refs, locks))
     }
 
@@ -362,7 +366,7 @@ impl Store {
     /// [`Error::Busy`] with who began to write last, when somebody writes for longer than `wait`.
     pub fn sole_writer(&self, wait: Duration) -> Result<Writer<'_>> {
         let lock = self.lock("store", "the store", wait)?;
-        catch_up(&self.index, &self.log, &self.packs)?;
+        catch_up(&self.index, &self.log, &self.packs, &self.session.watcher)?;
         Ok(Writer::new(self, Vec::new(), vec![lock]))
     }
 
@@ -376,7 +380,8 @@ impl Store {
 
     fn take(&self, name: &str, what: &str, kind: LockKind, wait: Duration) -> Result<Lock> {
         let command = self.session.command.join(" ");
-        let lock = Lock::take(&self.locks, name, what, kind, wait, &command)?;
+        let watcher = &self.session.watcher;
+        let lock = Lock::take(&self.locks, name, what, kind, wait, &command, watcher)?;
         Ok(self.held.add(lock))
     }
 
@@ -384,6 +389,14 @@ impl Store {
     /// asks them first whether they still are.
     pub fn held(&self) -> &Locks {
         &self.held
+    }
+
+    /// Returns the locks of the store that somebody on this machine holds, whoever that is.
+    ///
+    /// # Errors
+    /// A directory of locks that cannot be read.
+    pub fn held_locks(&self) -> Result<Vec<HeldLock>> {
+        lock::held(&self.locks)
     }
 
     /// Removes what killed processes left in the log's and the packs' directories. Returns how

@@ -88,7 +88,8 @@ fn under_readers(world: &World, strategy: &str, read: &Path) {
     }
     let config = Config::load(world.config()).unwrap();
     let (command, lock_wait) = (vec!["a test".to_owned()], Duration::from_secs(5));
-    let site = Site::open(config, Session { command, reason: None, lock_wait }).unwrap();
+    let session = Session { command, lock_wait, ..Session::default() };
+    let site = Site::open(config, session).unwrap();
     let started = Instant::now();
     swap(&site, 1000);
     let took = started.elapsed();

@@ -16,8 +16,9 @@ use cairn_store::diff::Changed;
 use cairn_store::fs::{Dir, Kind};
 use cairn_store::id::SnapshotId;
 use cairn_store::path::display;
+use cairn_store::progress::Observer;
 use cairn_store::refs::{RefName, Rev};
-use cairn_store::tree::DirEntry;
+use cairn_store::tree::{DirEntry, FileEntry};
 use serde::Serialize;
 
 use super::{Context, Exit};
@@ -104,7 +105,8 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Exit {
         (_, format) => format,
     };
     let site = context.site(None)?;
-    let review = compare(&site, args, format)?;
+    let review = compare(&site, args, format, &context.progress)?;
+    context.progress.finish();
     let different = !review.audit.is_empty();
     output.notes(site.store.notes());
     let report = match format {
@@ -142,9 +144,15 @@ impl Side {
 
 impl Review {
     /// Compares two snapshots, everything in them.
-    pub fn between(site: &Site, old: SnapshotId, new: SnapshotId, by: By) -> Result<Self, Failure> {
+    pub fn between(
+        site: &Site,
+        old: SnapshotId,
+        new: SnapshotId,
+        by: By,
+        observer: &dyn Observer,
+    ) -> Result<Self, Failure> {
         let side = |id: SnapshotId| Side::of(site, id.to_string(), id);
-        Self::of(site, side(old)?, side(new)?, by, Filter::default(), None)
+        Self::of(site, side(old)?, side(new)?, by, (Filter::default(), None), observer)
     }
 
     fn of(
@@ -152,16 +160,20 @@ impl Review {
         (old, before): (Side, DirEntry),
         (new, after): (Side, DirEntry),
         by: By,
-        filter: Filter,
-        typed: Option<String>,
+        (filter, typed): (Filter, Option<String>),
+        observer: &dyn Observer,
     ) -> Result<Self, Failure> {
+        observer.begin("Comparing", 0, 0);
         let level = match by {
             By::Files => Level::Files,
             By::Packages => Level::Packages,
             By::Metadata => Level::Metadata,
             By::All => Level::Everything,
         };
-        let open = |file: &_, path: &_| site.open_content(file, path);
+        let open = |file: &FileEntry, path: &_| {
+            observer.advance(1, file.size);
+            site.open_content(file, path)
+        };
         let options = Options { broken: Broken::Report, filter };
         let (before, after) = (Some(&before), Some(&after));
         let audit = audit::compare(&site.store, &open, before, after, level, &options)
@@ -170,7 +182,12 @@ impl Review {
     }
 }
 
-fn compare(site: &Site, args: &DiffArgs, format: Format) -> Result<Review, Failure> {
+fn compare(
+    site: &Site,
+    args: &DiffArgs,
+    format: Format,
+    observer: &dyn Observer,
+) -> Result<Review, Failure> {
     let by = args.by.unwrap_or(match format {
         Format::Text | Format::Json => By::Files,
         Format::Markdown | Format::Html => By::All,
@@ -183,7 +200,8 @@ fn compare(site: &Site, args: &DiffArgs, format: Format) -> Result<Review, Failu
         typed.iter().flat_map(|(flag, list)| list.iter().map(move |v| format!("{flag} {v}")));
     let typed: Vec<_> = typed.collect();
     let typed = Some(typed.join(" ")).filter(|typed| !typed.is_empty());
-    let mut review = Review::of(site, side(&args.old)?, side(&args.new)?, by, filter, typed)?;
+    let (old, new) = (side(&args.old)?, side(&args.new)?);
+    let mut review = Review::of(site, old, new, by, (filter, typed), observer)?;
     if format == Format::Html {
         review.histories = histories(site, &review)?;
     }

@@ -82,7 +82,7 @@ fn gc_text(output: &Output, gc: &GcReport) -> String {
     if report.snapshots_condemned > 0 {
         row("condemned", thousands(report.snapshots_condemned), &report.waiting);
     }
-    text += &table.render("");
+    text += &table.render("", output.width);
     if refs.len() > limit {
         let more = count((refs.len() - limit) as u64, "more ref");
         let _ = writeln!(text, "and {more} (-v lists all)");
@@ -217,7 +217,7 @@ fn list(context: &Context<'_>) -> Exit {
     }
     let text = match document.holds.is_empty() {
         true => "Nothing is held.\n".to_owned(),
-        false => table.render(""),
+        false => table.render("", output.width),
     };
     Ok(output.text(&text).map(|()| 0)?)
 }
@@ -251,7 +251,7 @@ fn du_text(output: &Output, space: &Space) -> String {
             size(row.shared.bytes),
         ]);
     }
-    let mut text = table.render("");
+    let mut text = table.render("", output.width);
     let _ = writeln!(
         text,
         "all refs  {}, {} of it shared",
@@ -264,7 +264,7 @@ fn du_text(output: &Output, space: &Space) -> String {
         let cells = [&row.needed, &row.unneeded, &row.trash].map(|cell| size(cell.bytes));
         table.row([row.mount.clone()].into_iter().chain(cells));
     }
-    text += &table.render("");
+    text += &table.render("", output.width);
     for skipped in &space.skipped {
         let _ = writeln!(text, "{}  {}", output.bad("skipped"), skipped.reason);
     }

@@ -281,13 +281,14 @@ fn show_operation(context: &Context<'_>, site: &Site, number: u64, by: By) -> Ex
         let (mut audit, mut text) = (None, String::new());
         // What is new altogether differs in everything; the counts say that.
         if let (Some(old), Some(new), true) = (edit.old, edit.new, collected.is_empty()) {
-            let review = Review::between(site, old, new, by)?;
+            let review = Review::between(site, old, new, by, &context.progress)?;
             text = diff::render(context.output, &review);
             audit = Some(review.audit);
         }
         let name = edit.name.clone();
         differences.push(RefChange { name, changed, audit, collected, text });
     }
+    context.progress.finish();
     let document = OperationDocument { operation: row, details, changed: differences };
     if context.output.json {
         return Ok(context.output.document("show", &document).map(|()| 0)?);

@@ -57,7 +57,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Exit {
                 let text = format!(
                     "Would create the store {} and probe:\n{}",
                     document.store,
-                    table.render("  ")
+                    table.render("  ", context.output.width)
                 );
                 Ok(context.output.text(&text).map(|()| 0)?)
             }
@@ -90,6 +90,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Exit {
     for row in &document.mounts {
         table.row([&row.name, &row.path, &row.swap, &row.link].map(String::clone));
     }
-    let text = format!("Store {} is ready.\n{}", document.store, table.render("  "));
+    let text =
+        format!("Store {} is ready.\n{}", document.store, table.render("  ", context.output.width));
     Ok(context.output.text(&text).map(|()| 0)?)
 }

@@ -109,7 +109,7 @@ fn deviations(output: &Output, report: &MirrorReport) -> String {
         };
         table.row([output.bad(one.wrong.as_str()), one.path.to_string(), output.faint(&what)]);
     }
-    text += &table.render("    ");
+    text += &table.render("    ", output.width);
     let all: u64 = report.counts.values().sum();
     let more = all - report.deviations.len().min(limit) as u64;
     if more > 0 {

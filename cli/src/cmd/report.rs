@@ -375,7 +375,7 @@ fn plan_text(output: &Output, plan: &RefPlan) -> String {
         for repo in &plan.repos {
             table.row([repo.to_string()]);
         }
-        let _ = write!(text, "  repos with other metadata\n{}", table.render("    "));
+        let _ = write!(text, "  repos with other metadata\n{}", table.render("    ", output.width));
     }
     text
 }

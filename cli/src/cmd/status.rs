@@ -1,18 +1,20 @@
-//! `cairn status`.
+//! `cairn status`: what every view shows, what is pending, who works, how much room there is.
 
-use cairn_fsck::{Last, LastChecks};
+mod page;
+mod watch;
+
+use cairn_fsck::LastChecks;
 use cairn_releng::Site;
 use cairn_releng::links::LinkState;
 use cairn_releng::verbs::{self, is_under_embargo};
+use cairn_store::lock::HeldLock;
 use cairn_store::publish::Live;
 use cairn_store::refs::RefName;
 use serde::Serialize;
 
-use super::report::short;
 use super::{Context, Exit, metrics};
 use crate::args::StatusArgs;
 use crate::failure::Failure;
-use crate::output::{Table, count, size};
 
 #[derive(Serialize)]
 pub struct Document {
@@ -20,6 +22,8 @@ pub struct Document {
     pub operations: u64,
     /// The last check of each level, as far as it is recorded.
     pub fsck: LastChecks,
+    /// Who holds locks of the store, as far as this machine knows.
+    locks: Vec<HeldLock>,
     pub refs: Vec<Row>,
     pub mounts: Vec<MountRow>,
 }
@@ -64,8 +68,37 @@ pub struct MountRow {
     pub problem: Option<String>,
 }
 
+/// What there is to see.
+struct Look {
+    document: Document,
+    notes: Vec<String>,
+    /// When the last operation was.
+    last: Option<jiff::Timestamp>,
+}
+
 /// Shows every ref and what is live of it.
 pub fn run(context: &Context<'_>, args: &StatusArgs) -> Exit {
+    if let Some(seconds) = args.watch {
+        return watch::run(context, seconds);
+    }
+    let Look { document, mut notes, last } = look(context)?;
+    match &args.metrics {
+        Some(file) if context.global.dry_run => {
+            notes.push(format!("Would write {}.", cairn_store::path::display(file)));
+        }
+        Some(file) => metrics::write(file, &document, last)?,
+        None => {}
+    }
+    context.output.notes(&notes);
+    if context.output.json {
+        return Ok(context.output.document("status", &document).map(|()| 0)?);
+    }
+    let now = jiff::Timestamp::now();
+    Ok(context.output.text(&page::text(context.output, &document, last, now)).map(|()| 0)?)
+}
+
+/// Looks at the store and all mounts.
+fn look(context: &Context<'_>) -> Result<Look, Failure> {
     let site = context.site(None)?;
     let mut refs = Vec::new();
     let (required, _) = verbs::required_approvals(&site);
@@ -127,26 +160,14 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Exit {
         notes.push(format!("It is not known when the store was checked: {error}."));
         LastChecks::default()
     });
-    let document =
-        Document { store: site.config.store.path.clone(), operations, fsck, refs, mounts };
-    match &args.metrics {
-        Some(file) if context.global.dry_run => {
-            notes.push(format!("Would write {}.", cairn_store::path::display(file)));
-        }
-        Some(file) => {
-            let last = match operations {
-                0 => None,
-                number => Some(site.store.operation(number)?.time),
-            };
-            metrics::write(file, &document, last)?;
-        }
-        None => {}
-    }
-    context.output.notes(&notes);
-    if context.output.json {
-        return Ok(context.output.document("status", &document).map(|()| 0)?);
-    }
-    Ok(context.output.text(&text(context, &document)).map(|()| 0)?)
+    let last = match operations {
+        0 => None,
+        number => Some(site.store.operation(number)?.time),
+    };
+    let locks = site.store.held_locks()?;
+    let store = site.config.store.path.clone();
+    let document = Document { store, operations, fsck, locks, refs, mounts };
+    Ok(Look { document, notes, last })
 }
 
 /// Says of a link where it is, and whether it leads to where its ref says, or nobody asks for it any
@@ -162,83 +183,4 @@ fn link_row(site: &Site, name: &RefName) -> Result<Option<ViewRow>, Failure> {
         Err(error) => ("unknown", Some(error.to_string())),
     };
     Ok(Some(ViewRow { mount: spec.mount, path: spec.path, state, live: None, problem }))
-}
-
-fn text(context: &Context<'_>, document: &Document) -> String {
-    let output = context.output;
-    let mut text =
-        format!("Store {}, {}.\n", document.store, count(document.operations, "operation"));
-    let mut table = Table::default();
-    table.row(["ref", "snapshot", "since", "files", "size", "view", ""].map(|h| output.strong(h)));
-    for row in &document.refs {
-        let (place, state) = match &row.view {
-            None => (String::new(), String::new()),
-            Some(view) => {
-                let state = match view.state {
-                    "live" if row.embargoed => output.warn("live, under embargo"),
-                    "live" => output.good("live"),
-                    "pending" => output.bad("pending: run cairn publish"),
-                    "unconfigured" => {
-                        output.warn("not configured any more: cairn publish --remove-links")
-                    }
-                    _ => output.bad(view.problem.as_deref().unwrap_or("unknown")),
-                };
-                (format!("{}:{}", view.mount, view.path), state)
-            }
-        };
-        table.row([
-            row.name.clone(),
-            short(&row.snapshot),
-            format!("{:.0}", row.time),
-            crate::output::thousands(row.files),
-            size(row.bytes),
-            place,
-            state,
-        ]);
-    }
-    if document.refs.is_empty() {
-        text += "No ref yet: take a compose in with cairn ingest DIR.\n";
-    } else {
-        text += &table.render("  ");
-    }
-    for row in &document.refs {
-        let Some(ApprovalsRow { required, people }) = &row.approvals else { continue };
-        let by = match people.is_empty() {
-            true => "nobody".to_owned(),
-            false => cairn_store::path::Escaped(people.join(", ").as_bytes()).to_string(),
-        };
-        let stand = format!("approved by {by} ({} of {required})", people.len());
-        let stand = match people.len() >= *required as usize {
-            true => output.good(&stand),
-            false => output.warn(&stand),
-        };
-        text += &format!("  {}  {stand}\n", row.name);
-    }
-    for (level, last) in [("quick", document.fsck.quick), ("full", document.fsck.full)] {
-        let Some(Last { time, notices, warnings, damage }) = last else { continue };
-        let found = count(notices + warnings + damage, "finding");
-        let found = match (warnings, damage) {
-            (_, 1..) => output.bad(&found),
-            (1.., 0) => output.warn(&found),
-            (0, 0) => found,
-        };
-        text += &format!("Last {level} fsck {time:.0}: {found}.\n");
-    }
-    let mut table = Table::default();
-    table.row(["mount", "path", "swap", "link", "free"].map(|head| output.strong(head)));
-    for row in &document.mounts {
-        let cell = |text: Option<&str>| text.unwrap_or("-").to_owned();
-        let free = match &row.problem {
-            Some(problem) => output.bad(problem),
-            None => row.free_bytes.map_or_else(|| "-".to_owned(), size),
-        };
-        table.row([
-            row.name.clone(),
-            row.path.clone(),
-            cell(row.swap.as_deref()),
-            cell(row.link),
-            free,
-        ]);
-    }
-    text + &table.render("  ")
 }

@@ -17,9 +17,10 @@ use crate::index::Index;
 use crate::lock::Lock;
 use crate::log::{Head, Log};
 use crate::pack::Packs;
+use crate::progress::{Observer, Watcher};
 
 pub(super) const SUPERBLOCK: &[u8] = b"format";
-const INDEX: &str = "index.redb";
+pub(crate) const INDEX: &str = "index.redb";
 
 /// The superblock (docs/format.md §2).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,6 +91,7 @@ pub(super) fn open_index(
     session: &Session,
     notes: &mut Vec<String>,
 ) -> Result<Index> {
+    let watcher = &session.watcher;
     let path = root.path().join(INDEX);
     let existed = root.try_stat(INDEX.as_bytes())?.is_some();
     let opened = Index::open(&path).and_then(|index| {
@@ -100,7 +102,7 @@ pub(super) fn open_index(
         Ok(index) if existed => {
             if index.is_writable() {
                 let was_empty = index.view()?.head()?.is_none();
-                let count = catch_up(&index, log, packs)?;
+                let count = catch_up(&index, log, packs, watcher)?;
                 if was_empty && count > 1 {
                     notes.push(format!(
                         "The index was empty; it was rebuilt from {count} operations."
@@ -110,7 +112,7 @@ pub(super) fn open_index(
             return Ok(index);
         }
         Ok(index) => {
-            let count = catch_up(&index, log, packs)?;
+            let count = catch_up(&index, log, packs, watcher)?;
             if count > 0 {
                 notes.push(format!(
                     "The index was missing; it was rebuilt from {count} operations."
@@ -124,18 +126,19 @@ pub(super) fn open_index(
     // One process rebuilds; the others wait for it and find a sound index.
     let command = session.command.join(" ");
     let wait = session.lock_wait.max(Duration::from_secs(60));
-    let _lock = Lock::take(locks, "index", "the index", LockKind::Exclusive, wait, &command)?;
+    let kind = LockKind::Exclusive;
+    let _lock = Lock::take(locks, "index", "the index", kind, wait, &command, watcher)?;
     let again = Index::open(&path).and_then(|index| {
         check_head(&index, log)?;
         Ok(index)
     });
     if let Ok(index) = again {
-        catch_up(&index, log, packs)?;
+        catch_up(&index, log, packs, watcher)?;
         return Ok(index);
     }
     root.remove_if_there(INDEX.as_bytes())?;
     let index = Index::open(&path)?;
-    let count = catch_up(&index, log, packs)?;
+    let count = catch_up(&index, log, packs, watcher)?;
     notes.push(format!("The index was damaged ({why}); it was rebuilt from {count} operations."));
     Ok(index)
 }
@@ -154,10 +157,15 @@ fn check_head(index: &Index, log: &Log) -> Result<()> {
 const CATCH_UP_BATCH: usize = 256;
 
 /// Takes in what was logged since the index was written; returns how many operations that was.
-pub(super) fn catch_up(index: &Index, log: &Log, packs: &Packs) -> Result<usize> {
+pub(super) fn catch_up(
+    index: &Index,
+    log: &Log,
+    packs: &Packs,
+    watcher: &Watcher,
+) -> Result<usize> {
     loop {
         let mut head = index.view()?.head()?;
-        match take_in(index, log, packs, &mut head) {
+        match take_in(index, log, packs, &mut head, watcher) {
             // A pack that is gone may have been collected after the log was read.
             Err(Error::Corrupt { .. }) if log.next(head)?.is_some() => {}
             taken => return taken,
@@ -165,7 +173,13 @@ pub(super) fn catch_up(index: &Index, log: &Log, packs: &Packs) -> Result<usize>
     }
 }
 
-fn take_in(index: &Index, log: &Log, packs: &Packs, head: &mut Option<Head>) -> Result<usize> {
+fn take_in(
+    index: &Index,
+    log: &Log,
+    packs: &Packs,
+    head: &mut Option<Head>,
+    watcher: &Watcher,
+) -> Result<usize> {
     // All of the log comes first: what a later operation collected is not there to be read.
     let mut operations = Vec::new();
     let mut gone: HashMap<PackId, u64> = HashMap::new();
@@ -180,6 +194,9 @@ fn take_in(index: &Index, log: &Log, packs: &Packs, head: &mut Option<Head>) -> 
         // Which objects went is not in the log, so nothing that the inode cache says holds.
         index.forget_inodes()?;
     }
+    if operations.len() > CATCH_UP_BATCH {
+        watcher.begin("Building the index", operations.len() as u64, 0);
+    }
     for batch in operations.chunks(CATCH_UP_BATCH) {
         let mut contents = Vec::new();
         for (_, operation) in batch {
@@ -190,6 +207,7 @@ fn take_in(index: &Index, log: &Log, packs: &Packs, head: &mut Option<Head>) -> 
             }
         }
         index.advance(batch, &contents, &[])?;
+        watcher.advance(batch.len() as u64, 0);
     }
     Ok(operations.len())
 }

@@ -129,7 +129,7 @@ impl<'s> Writer<'s> {
             details: proposal.details,
         };
         let head = loop {
-            catch_up(&store.index, &store.log, &store.packs)?;
+            catch_up(&store.index, &store.log, &store.packs, &store.session.watcher)?;
             let view = store.index.view()?;
             expect_unmoved(&view, &operation.edits)?;
             let head = view.head()?;

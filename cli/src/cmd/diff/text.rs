@@ -77,7 +77,7 @@ fn section_text(output: &Output, section: &Section) -> String {
     for row in &section.table.rows {
         table.row(row.iter().map(|cell| cell_text(output, cell)));
     }
-    text += &table.render("  ");
+    text += &table.render("  ", output.width);
     text.push('\n');
     text
 }
@@ -161,7 +161,7 @@ fn file_lines(output: &Output, files: &FilesDiff) -> String {
         let kind = format!("{:?}", row.kind).to_lowercase();
         table.row([row.repo.to_string(), kind, changed(output, &row.changed)]);
     }
-    text += &table.render("");
+    text += &table.render("", output.width);
     let _ = writeln!(text, "{}", changed(output, &files.totals));
     text
 }
@@ -199,7 +199,7 @@ pub fn package_lines(output: &Output, packages: &PackagesDiff, indent: &str) -> 
                 output.faint(&row.repo.to_string()),
             ]);
         }
-        text += &table.render(&format!("{indent}  "));
+        text += &table.render(&format!("{indent}  "), output.width);
     }
     for (name, repos) in
         [("new repo", &packages.repos_added), ("lost repo", &packages.repos_removed)]

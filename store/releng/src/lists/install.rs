@@ -41,7 +41,8 @@ impl Workshop {
         let (what, command) =
             (format!("the lists of {}", mount.spec.name), session.command.join(" "));
         let kind = LockKind::Exclusive;
-        let lock = Lock::take(&dir, "lock", &what, kind, session.lock_wait, &command)?;
+        let (wait, watcher) = (session.lock_wait, &session.watcher);
+        let lock = Lock::take(&dir, "lock", &what, kind, wait, &command, watcher)?;
         for name in dir.names()? {
             if name.starts_with(TEMP) {
                 dir.remove_if_there(&name)?;

@@ -33,6 +33,7 @@ pub fn rollback(
     if let (Mode::DryRun, Some((current, now))) = (mode, &old)
         && *current != id
     {
+        observer.begin("Comparing", 0, 0);
         turn.report.forecast = Some(Forecast::between(site, now, &root)?);
     }
     turn.finish(vec![Move { name, old, new: Destination::Snapshot { id, root } }])
