@@ -349,20 +349,14 @@ impl Dir {
     pub fn make_dir(&self, name: &[u8], mode: u32) -> Result<bool> {
         match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
             Ok(()) => {
-                // The process's umask took bits away; put them back.
-                self.set_mode_of(name, mode)?;
+                // The process's umask took bits away; put them back. By a descriptor, because
+                // whoever may write here may have put a link in its place, and chmod follows it.
+                self.dir(name)?.set_mode(mode)?;
                 Ok(true)
             }
             Err(Errno::EXIST) => Ok(false),
             Err(errno) => Err(io_error("create directory", self.path_of(name), errno)),
         }
-    }
-
-    /// Sets the permission bits of an entry that is not a symbolic link.
-    pub fn set_mode_of(&self, name: &[u8], mode: u32) -> Result<()> {
-        let result =
-            rustix::fs::chmodat(&self.fd, name, Mode::from_raw_mode(mode), AtFlags::empty());
-        self.fail("change mode", name, result)
     }
 
     /// Sets the permission bits of this directory.

@@ -277,7 +277,7 @@ impl Mount {
             if dir.make_dir(name, 0o755)?
                 && let Some(owner) = self.spec.owner
             {
-                dir.set_owner_of(name, owner)?;
+                dir.dir(name)?.set_owner(owner)?;
             }
             dir = dir.dir(name)?;
         }
