@@ -112,6 +112,7 @@ pub(super) fn open_index(
             return Ok(index);
         }
         Ok(index) => {
+            set_index_mode(root)?;
             let count = catch_up(&index, log, packs, watcher)?;
             if count > 0 {
                 notes.push(format!(
@@ -138,9 +139,16 @@ pub(super) fn open_index(
     }
     root.remove_if_there(INDEX.as_bytes())?;
     let index = Index::open(&path)?;
+    set_index_mode(root)?;
     let count = catch_up(&index, log, packs, watcher)?;
     notes.push(format!("The index was damaged ({why}); it was rebuilt from {count} operations."));
     Ok(index)
+}
+
+/// Gives an index that was just created the mode of the store's other files: redb leaves it to the
+/// umask, and with 000 everybody could write it who comes to the store's directory.
+fn set_index_mode(root: &Dir) -> Result<()> {
+    root.open_file(INDEX.as_bytes())?.set_mode(0o640)
 }
 
 /// Makes sure that the index is of this log: its last operation is in it, unchanged.
