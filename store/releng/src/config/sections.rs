@@ -401,7 +401,8 @@ fn read_release(release: Section<'_>, major: u32, written: bool) -> ReleaseSecti
         if channels.is_written() { channels.tables(|_| None) } else { channels.built_in_tables() };
     for channel in tables {
         judge_channel_name(&channel);
-        read.channels.insert(channel.name().to_owned(), read_channel(channel));
+        let channel = read_channel(channel, &read.composes);
+        read.channels.insert(channel.name.clone(), channel);
     }
     if read.channels.is_empty() {
         let hint = format!("add channel.stable = {{ version = \"{major}.0\" }}");
@@ -420,7 +421,7 @@ fn read_repos(repos: Section<'_>) -> Repos {
     read
 }
 
-fn read_channel(channel: Section<'_>) -> Channel {
+fn read_channel(channel: Section<'_>, composes: &[String]) -> Channel {
     let name = channel.name().to_owned();
     let stable = name == "stable";
     let aliases = if name == "lookahead" { vec!["lh".to_owned()] } else { Vec::new() };
@@ -450,6 +451,9 @@ fn read_channel(channel: Section<'_>) -> Channel {
     if !production {
         parts.insert("Extras".to_owned(), vec!["extras".to_owned(), "plus".to_owned()]);
         parts.insert("Rocky-devel".to_owned(), vec!["devel".to_owned()]);
+        // Of a compose that the release does not have there are no parts; written down, as `config
+        // show` writes it, that would be a mistake.
+        parts.retain(|compose, _| composes.contains(compose));
     }
     let parts = channel.or("parts", map(self::name, some(text(self::name))), parts);
     channel.finish();
