@@ -89,7 +89,9 @@ impl Failure {
     pub fn report(&self, output: &Output) -> ExitCode {
         if !self.quiet {
             let text = if output.json {
-                serde_json::to_string(self).expect("a failure is plain data") + "\n"
+                output::plain_json(
+                    serde_json::to_string(self).expect("a failure is plain data") + "\n",
+                )
             } else {
                 self.text(&output.for_talk())
             };

@@ -12,6 +12,7 @@ mod progress;
 
 use std::process::ExitCode;
 
+use cairn_store::path::{Escaped, is_plain};
 use clap::Parser;
 
 use args::Cli;
@@ -43,7 +44,14 @@ fn main() -> ExitCode {
                 let failure = Failure::usage(message, "cairn help lists commands and flags");
                 return failure.report(&Output::of_documents());
             }
-            let _ = error.print();
+            // What was typed is quoted in it, and may speak to the terminal.
+            let text = error.to_string();
+            let _ = match text.chars().all(|c| c == '\n' || is_plain(c)) {
+                true => error.print(),
+                false => text.lines().try_for_each(|line| {
+                    output::stderr(&format!("{}\n", Escaped(line.as_bytes())))
+                }),
+            };
             return ExitCode::from(failure::USAGE);
         }
     };

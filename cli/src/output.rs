@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
+use cairn_store::path::is_plain;
 use serde::Serialize;
 
 use crate::args::{Color, Global};
@@ -152,7 +153,24 @@ pub fn document<T: Serialize>(command: &str, body: &T) -> io::Result<String> {
     let document = Document { schema: format!("cairn.{command}/1"), body };
     let mut text = serde_json::to_string_pretty(&document).map_err(io::Error::other)?;
     text.push('\n');
-    Ok(text)
+    Ok(plain_json(text))
+}
+
+/// Escapes what JSON lets stand and a terminal obeys: DEL, the upper control characters, and what
+/// turns text around or hides it. A parser reads the same from it.
+pub fn plain_json(text: String) -> String {
+    let stands = |c: char| c == '\n' || is_plain(c);
+    if text.chars().all(stands) {
+        return text;
+    }
+    // Outside strings JSON is ASCII, and none of these is beyond four digits.
+    text.chars().fold(String::with_capacity(text.len() + 16), |mut out, c| {
+        match stands(c) {
+            true => out.push(c),
+            false => drop(write!(out, "\\u{:04x}", c as u32)),
+        }
+        out
+    })
 }
 
 /// Answers whether colour is wanted where no flag says so.

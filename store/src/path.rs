@@ -180,7 +180,7 @@ impl fmt::Display for Escaped<'_> {
                     '\\' => f.write_str("\\\\")?,
                     '\n' => f.write_str("\\n")?,
                     '\t' => f.write_str("\\t")?,
-                    c if c.is_control() || is_invisible(c) => write!(f, "\\u{{{:x}}}", c as u32)?,
+                    c if !is_plain(c) => write!(f, "\\u{{{:x}}}", c as u32)?,
                     c => fmt::Write::write_char(f, c)?,
                 }
             }
@@ -190,6 +190,12 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns whether a character shows what it is: it is neither a control character nor one that
+/// hides or turns around what is beside it.
+pub fn is_plain(c: char) -> bool {
+    !c.is_control() && !is_invisible(c)
 }
 
 /// Direction overrides and zero-width characters: a name that uses them reads as another name.
