@@ -92,6 +92,15 @@ pub enum Append {
     Taken,
 }
 
+impl Operation {
+    /// Returns the bytes of its file.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("keys are strings");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
 impl Log {
     /// The version that this code writes.
     pub const VERSION: u32 = 1;
@@ -110,16 +119,24 @@ impl Log {
     pub fn read(&self, number: u64) -> Result<Option<(OperationId, Operation)>> {
         let name = file_name(number);
         let Some(bytes) = self.dir.try_read(name.as_bytes())? else { return Ok(None) };
-        let fail = |reason: String| Error::corrupt(format!("log/{name}"), reason);
+        Self::decode(number, &bytes).map(Some)
+    }
+
+    /// Reads the bytes of the operation with this number.
+    ///
+    /// # Errors
+    /// Bytes that are no operation, of another version, or of another number.
+    pub fn decode(number: u64, bytes: &[u8]) -> Result<(OperationId, Operation)> {
+        let fail = |reason: String| Error::corrupt(format!("log/{}", file_name(number)), reason);
         let operation: Operation =
-            serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|error| fail(error.to_string()))?;
         if operation.version != Self::VERSION {
             return Err(fail(format!("version {} is not known here", operation.version)));
         }
         if operation.number != number {
             return Err(fail(format!("it says that it is number {}", operation.number)));
         }
-        Ok(Some((OperationId::of(&bytes), operation)))
+        Ok((OperationId::of(bytes), operation))
     }
 
     /// Reads the operation after `head` and checks that it continues the chain.
@@ -138,8 +155,7 @@ impl Log {
     /// Appends an operation at its number if that is free, and if at the last moment `still` says
     /// that it may.
     pub fn append(&self, operation: &Operation, still: &dyn Fn() -> Result<()>) -> Result<Append> {
-        let mut bytes = serde_json::to_vec_pretty(operation).expect("keys are strings");
-        bytes.push(b'\n');
+        let bytes = operation.encode();
         let (temp, mut file) = self.dir.create_temp()?;
         let result = file
             .write_all(&bytes)

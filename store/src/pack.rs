@@ -201,11 +201,54 @@ impl Packs {
 
     /// Reads what can be read of a pack, sound or not, and says of each node whether it is.
     pub fn salvage(&self, pack: &PackId) -> Result<Salvage> {
+        Ok(Salvage::of(pack, self.whole(pack)?))
+    }
+
+    /// Reads a whole pack, checks its name, and returns what is in it.
+    pub fn scan(&self, pack: &PackId) -> Result<Listing> {
+        let listing = list(pack, &self.whole(pack)?);
+        listing.map_err(|reason| Error::corrupt(format!("pack {pack}"), reason))
+    }
+
+    fn whole(&self, pack: &PackId) -> Result<Vec<u8>> {
         let file = self.file(pack)?;
         let mut bytes = vec![0; file.stat()?.size as usize];
         file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+}
+
+/// Returns what is in a pack of this name with these bytes, whole nodes or nothing.
+///
+/// # Errors
+/// Why they are not the pack, as the end of a sentence.
+pub fn list(pack: &PackId, bytes: &[u8]) -> std::result::Result<Listing, &'static str> {
+    if PackId::of(bytes) != *pack {
+        return Err("its bytes do not hash to its name");
+    }
+    let mut rest = bytes.strip_prefix(MAGIC).ok_or("it is not a pack")?;
+    let mut places = Vec::new();
+    while let Some((header, tail)) = rest.split_first_chunk::<HEADER>() {
+        let (kind, raw) = (header[0], &header[1..33]);
+        let raw = <[u8; 32]>::try_from(raw).expect("the header holds 32 bytes of id");
+        let len = u32::from_le_bytes(header[33..].try_into().expect("and 4 of length"));
+        let id = match kind {
+            KIND_TREE => NodeId::Tree(TreeId::from_bytes(raw)),
+            KIND_SNAPSHOT => NodeId::Snapshot(SnapshotId::from_bytes(raw)),
+            _ => return Err("a node is of unknown kind"),
+        };
+        let offset = (bytes.len() - tail.len()) as u64;
+        places.push((id, Place { offset, len }));
+        rest = tail.get(len as usize..).ok_or("it ends inside a node")?;
+    }
+    if rest.is_empty() { Ok(places) } else { Err("it ends inside a header") }
+}
+
+impl Salvage {
+    /// Finds what can be read in bytes that should be the pack of this name.
+    pub fn of(pack: &PackId, bytes: Vec<u8>) -> Self {
         let is_sound = PackId::of(&bytes) == *pack;
-        let mut salvage = Salvage { bytes, places: Vec::new(), damaged: Vec::new(), is_sound };
+        let mut salvage = Self { bytes, places: Vec::new(), damaged: Vec::new(), is_sound };
         let mut at = MAGIC.len();
         while let Some(header) = salvage.bytes.get(at..at.saturating_add(HEADER)) {
             let raw = <[u8; 32]>::try_from(&header[1..33]).expect("the header holds 32 bytes");
@@ -224,34 +267,7 @@ impl Packs {
             }
             at = end;
         }
-        Ok(salvage)
-    }
-
-    /// Reads a whole pack, checks its name, and returns what is in it.
-    pub fn scan(&self, pack: &PackId) -> Result<Listing> {
-        let file = self.file(pack)?;
-        let fail = |reason: &str| Error::corrupt(format!("pack {pack}"), reason);
-        let mut bytes = vec![0; file.stat()?.size as usize];
-        file.read_exact_at(&mut bytes, 0)?;
-        if PackId::of(&bytes) != *pack {
-            return Err(fail("its bytes do not hash to its name"));
-        }
-        let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(|| fail("it is not a pack"))?;
-        let mut places = Vec::new();
-        while let Some((header, tail)) = rest.split_first_chunk::<HEADER>() {
-            let (kind, raw) = (header[0], &header[1..33]);
-            let raw = <[u8; 32]>::try_from(raw).expect("the header holds 32 bytes of id");
-            let len = u32::from_le_bytes(header[33..].try_into().expect("and 4 of length"));
-            let id = match kind {
-                KIND_TREE => NodeId::Tree(TreeId::from_bytes(raw)),
-                KIND_SNAPSHOT => NodeId::Snapshot(SnapshotId::from_bytes(raw)),
-                _ => return Err(fail("a node is of unknown kind")),
-            };
-            let offset = (bytes.len() - tail.len()) as u64;
-            places.push((id, Place { offset, len }));
-            rest = tail.get(len as usize..).ok_or_else(|| fail("it ends inside a node"))?;
-        }
-        if rest.is_empty() { Ok(places) } else { Err(fail("it ends inside a header")) }
+        salvage
     }
 }
 

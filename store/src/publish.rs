@@ -43,6 +43,14 @@ use place::{tree_dir, view_dir};
 use record::{Content, Records, TreeRecord};
 pub use takeover::{Standing, Way};
 
+/// Reads the bytes of a `trees.json` and returns them as they would be written.
+///
+/// # Errors
+/// Why they are none, as the end of a sentence.
+pub fn rewrite_trees(bytes: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    Records::decode(bytes).map(|records| records.encode())
+}
+
 /// A ref and where it is published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ViewSpec {

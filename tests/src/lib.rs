@@ -12,6 +12,7 @@
 //! * [`metadata`]: what repodata on disk says, and whether it is true.
 //! * [`schema`]: the schemas of every JSON document; what [`World::json`] and [`Run::json`] read is
 //!   checked against them.
+//! * [`decoders`]: everything that reads bytes of others, for property tests and fuzzers.
 //! * [`hostile`]: names, links and files that a compose should not have.
 //!
 //! A tool or a privilege that is missing is an [`Unavailable`]; [`available`] says so plainly,
@@ -21,6 +22,7 @@
 
 pub mod browser;
 pub mod clients;
+pub mod decoders;
 pub mod filesystem;
 mod ground;
 pub mod hostile;

@@ -25,7 +25,7 @@ use crate::history::{Finder, Reader, Who};
 use crate::site::Site;
 
 mod fetch;
-mod list;
+pub mod list;
 mod near;
 
 use fetch::{Far, Fetch, Got};

@@ -82,19 +82,27 @@ impl Records {
     /// Reads the record; a missing one is empty.
     pub fn read(dir: &Dir) -> Result<Self> {
         let Some(text) = dir.try_read(FILE)? else { return Ok(Self::default()) };
-        let fail = |reason: String| Error::corrupt(display(&dir.path_of(FILE)).to_string(), reason);
-        let records: Records =
-            serde_json::from_slice(&text).map_err(|error| fail(error.to_string()))?;
+        Self::decode(&text)
+            .map_err(|reason| Error::corrupt(display(&dir.path_of(FILE)).to_string(), reason))
+    }
+
+    /// Reads the file's bytes, or says why they are none.
+    pub fn decode(text: &[u8]) -> std::result::Result<Self, String> {
+        let records: Records = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         match records.version {
             1 => Ok(records),
-            version => Err(fail(format!("version {version} is not known here"))),
+            version => Err(format!("version {version} is not known here")),
         }
+    }
+
+    /// Returns the file's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a record is plain data")
     }
 
     /// Writes the record durably.
     pub fn write(&self, dir: &Dir) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self).expect("a record is plain data");
-        dir.replace(FILE, &text, 0o600)
+        dir.replace(FILE, &self.encode(), 0o600)
     }
 
     /// Returns the tree with this inode.

@@ -1,7 +1,7 @@
 //! A mirror's own `fullfiletimelist`, as far as it is about one release.
 //!
 //! It comes from outside: lines are bounded, rows that are none are passed over, and what is kept
-//! is bounded by [`super::LIST`] bytes of text.
+//! is bounded by 512 MiB of text, which is all that is fed.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const LISTED: u32 = 0o040;
 
 /// What a list says of the files of a release.
 #[derive(Debug)]
-pub(super) struct Listed {
+pub struct Listed {
     /// The release's path from the list's root, with a slash.
     prefix: Vec<u8>,
     line: Vec<u8>,
@@ -94,12 +94,20 @@ impl Listed {
         self.ended
     }
 
+    /// Returns the files of the release that it has, with their sizes, in order.
+    pub fn files(&self) -> impl Iterator<Item = (&RelPath, u64)> {
+        self.files.iter().map(|(path, size)| (path, *size))
+    }
+
     /// Returns how many files of the release it has.
     pub fn rows(&self) -> u64 {
         self.files.len() as u64
     }
 
     /// Returns how its files differ from a tree's, by name and size.
+    ///
+    /// # Errors
+    /// A tree that cannot be read.
     pub fn compare(
         &self,
         site: &Site,
@@ -153,7 +161,7 @@ mod tests {
         for piece in [1, 7, 4096] {
             let listed = listed(text, piece);
             let rows: Vec<_> =
-                listed.files.iter().map(|(path, size)| (path.to_string(), *size)).collect();
+                listed.files().map(|(path, size)| (path.to_string(), size)).collect();
             assert_eq!(rows, [("a/b".to_owned(), 12), ("private".to_owned(), 5)], "{piece}");
             assert!(listed.end());
         }

@@ -1,0 +1,63 @@
+//! Everything that reads bytes of others, each behind one function.
+//!
+//! A decoder takes any bytes and answers with what a caller would do with them: `Ok` where they are
+//! accepted, the refusal's text where they are not. On the way it asserts what must hold whatever
+//! the bytes are: what is accepted is written back and read as equal, nothing is larger than its
+//! limit, every path stays below its root. A panic is a finding.
+//!
+//! Three things drive them: the property tests of the crates, the corpus in `tests/fuzz/corpus`,
+//! which every `cargo test` replays, and cargo-fuzz, with one target for each name of [`ALL`].
+//! [`seeds`] makes the first of the corpus.
+
+mod metadata;
+mod seeds;
+mod site;
+mod store;
+
+pub use metadata::*;
+pub use seeds::{Seed, seeds};
+pub use site::*;
+pub use store::*;
+
+/// What came of reading: accepted, or refused with a reason.
+pub type Outcome = Result<(), String>;
+
+/// A reader of outside bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder {
+    /// Its name, which is also its fuzz target's and its corpus directory's.
+    pub name: &'static str,
+    /// Reads some bytes.
+    pub read: fn(&[u8]) -> Outcome,
+}
+
+/// All decoders.
+pub const ALL: &[Decoder] = &[
+    Decoder { name: "tree", read: tree },
+    Decoder { name: "snapshot", read: snapshot },
+    Decoder { name: "pack", read: pack },
+    Decoder { name: "operation", read: operation },
+    Decoder { name: "trees-json", read: trees_json },
+    Decoder { name: "repomd", read: repomd },
+    Decoder { name: "primary", read: primary },
+    Decoder { name: "filelists", read: filelists },
+    Decoder { name: "other", read: other },
+    Decoder { name: "updateinfo", read: updateinfo },
+    Decoder { name: "comps", read: comps },
+    Decoder { name: "modules", read: modules },
+    Decoder { name: "treeinfo", read: treeinfo },
+    Decoder { name: "rpm-header", read: rpm_header },
+    Decoder { name: "codec", read: codec },
+    Decoder { name: "config", read: config },
+    Decoder { name: "iso9660", read: iso9660 },
+    Decoder { name: "mirror-list", read: mirror_list },
+    Decoder { name: "bencode", read: bencode },
+    Decoder { name: "names", read: names },
+];
+
+/// Returns a refusal's text; there is always one.
+fn refused(error: impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    assert!(!text.is_empty(), "a refusal says why");
+    text
+}
