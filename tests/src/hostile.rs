@@ -332,9 +332,14 @@ impl ChangingWriter {
 
 /// Somebody who swaps a directory for a symbolic link to elsewhere, back and forth.
 ///
-/// A walk that looks at a path and opens it afterwards can be led out of the tree so.
+/// A walk that looks at a path and opens it afterwards can be led out of the tree so. When it is
+/// dropped, the directory is back.
 #[derive(Debug)]
-pub struct SymlinkRacer(Worker);
+pub struct SymlinkRacer {
+    worker: Option<Worker>,
+    raced: PathBuf,
+    link: PathBuf,
+}
 
 impl SymlinkRacer {
     /// Adds `raced`, a directory now and then, else a link to `elsewhere`.
@@ -344,18 +349,44 @@ impl SymlinkRacer {
     /// If they cannot be made.
     #[track_caller]
     pub fn start(dir: &Path, elsewhere: &Path) -> Self {
-        let (raced, link) = (dir.join("raced"), dir.join("raced-link"));
+        let raced = dir.join("raced");
         fine(fs::create_dir(&raced), &raced);
         fine(fs::write(raced.join("file"), "inside"), &raced);
+        Self::of(&raced, elsewhere)
+    }
+
+    /// Swaps a directory that is there for a link to `elsewhere`, which lies beside it as `-link`.
+    ///
+    /// # Panics
+    ///
+    /// If the link cannot be made.
+    #[track_caller]
+    pub fn of(raced: &Path, elsewhere: &Path) -> Self {
+        let mut link = raced.as_os_str().to_owned();
+        link.push("-link");
+        let (raced, link) = (raced.to_owned(), PathBuf::from(link));
         fine(symlink(elsewhere, &link), &link);
-        Self(Worker::start(move |_| {
-            let _ = rustix::fs::renameat_with(CWD, &raced, CWD, &link, RenameFlags::EXCHANGE);
-        }))
+        let (here, there) = (raced.clone(), link.clone());
+        let worker = Worker::start(move |_| exchange(&here, &there));
+        Self { worker: Some(worker), raced, link }
     }
 
     /// Returns how often it has swapped.
     pub fn rounds(&self) -> u64 {
-        self.0.rounds.load(Ordering::Relaxed)
+        self.worker.as_ref().map_or(0, |worker| worker.rounds.load(Ordering::Relaxed))
+    }
+}
+
+fn exchange(one: &Path, other: &Path) {
+    let _ = rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE);
+}
+
+impl Drop for SymlinkRacer {
+    fn drop(&mut self) {
+        drop(self.worker.take());
+        if self.raced.is_symlink() {
+            exchange(&self.raced, &self.link);
+        }
     }
 }
 
