@@ -203,11 +203,14 @@ pub(super) fn package_names(text: &str) {
     {
         assert_below(&path);
     }
-    if let Some(nevra) = Nevra::parse(text) {
+    // A colon beside that of the epoch, and an architecture called rpm, are in no package's name, and
+    // what is shown of them is read as something else.
+    let odd = text.matches(':').count() > 1 || text.contains(".rpm");
+    if let Some(nevra) = Nevra::parse(text).filter(|_| !odd) {
         let shown = nevra.to_string();
         assert_eq!(Nevra::parse(&shown).expect("what is shown is read"), nevra);
     }
-    if let Some(evr) = Evr::parse(text) {
+    if let Some(evr) = Evr::parse(text).filter(|_| !odd) {
         assert_eq!(Evr::parse(&evr.to_string()).expect("what is shown is read"), evr);
     }
     // Order has laws, whatever is compared: the halves of the text, and the text itself.
