@@ -62,7 +62,8 @@ impl RefName {
 
     /// Returns the ref whose file name this is, if it is one's.
     pub fn from_file_name(name: &[u8]) -> Option<Self> {
-        Self::new(std::str::from_utf8(name).ok()?.replace('+', "/")).ok()
+        let name = std::str::from_utf8(name).ok().filter(|name| !name.contains('/'))?;
+        Self::new(name.replace('+', "/")).ok()
     }
 }
 
