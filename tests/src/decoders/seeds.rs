@@ -80,12 +80,12 @@ fn of_the_store(seeds: &mut Vec<Seed>) {
 
     let dir = tempfile::tempdir().expect("a temporary directory");
     let packs = Packs::new(Dir::open(dir.path()).expect("it is there"));
-    let mut writer = PackWriter::default();
+    let mut writer = PackWriter::new(&packs);
     for bytes in [&tree, &empty] {
-        writer.add(NodeId::Tree(TreeId::of(bytes)), bytes);
+        writer.add(NodeId::Tree(TreeId::of(bytes)), bytes).expect("it is small");
     }
-    writer.add(NodeId::Snapshot(id), &document);
-    let (pack, _) = writer.finish(&packs).expect("a pack of three nodes");
+    writer.add(NodeId::Snapshot(id), &document).expect("it is small");
+    let (pack, _) = writer.finish().expect("a pack of three nodes");
     let path = dir.path().join(file_name(&pack));
     add(seeds, "pack", "three-nodes", fs::read(path).expect("it was written"));
 
