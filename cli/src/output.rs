@@ -1,5 +1,6 @@
 //! What the operator sees: text or one JSON document on stdout, talk on stderr.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
