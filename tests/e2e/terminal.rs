@@ -277,7 +277,7 @@ fn the_page_of_status_is_drawn_in_its_place_until_it_is_ended() {
     let heads = screen.lines.iter().filter(|line| line.contains("Ctrl-C ends")).count();
     assert_eq!(heads, 1, "one page stands there: {screen:#?}");
     let all = screen.lines.join("\n");
-    assert!(all.contains("Store ") && all.contains("hold/seen") && all.contains("free"), "{all}");
+    assert!(all.contains("Store ") && all.contains("…seen") && all.contains("free"), "{all}");
     // SIGTERM is a signal like any other.
     let mut terminal = self::terminal(&world, 120, &[], &["status", "--watch"]);
     terminal.until("page", |seen| frames(seen, 1).then_some(()));
