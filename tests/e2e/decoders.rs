@@ -34,6 +34,13 @@ fn every_input_of_the_corpus_is_refused_or_read_as_its_decoder_promises() {
 }
 
 #[test]
+fn the_example_of_a_configuration_is_read_and_shown_as_its_decoder_promises() {
+    // Not in the corpus, because it changes with every key that is new.
+    let example = include_str!("../../docs/cairn.example.toml");
+    assert_eq!(decoders::config(example.as_bytes()), Ok(()));
+}
+
+#[test]
 fn the_seeds_are_what_the_builders_make() {
     let mut made = BTreeSet::new();
     for seed in decoders::seeds() {

@@ -204,7 +204,6 @@ fn of_words(seeds: &mut Vec<Seed>) {
         let bytes = compress(xml.as_bytes(), compression).expect("forty bytes are packed");
         add(seeds, "codec", name, bytes);
     }
-    add(seeds, "config", "example", include_str!("../../../docs/cairn.example.toml"));
     add(seeds, "config", "sample", Places::below(Path::new("/srv")).config());
     let rows = "[Version]\n2\n\n[Files]\n1762000000\td\t4096\t9.7\n1762000000\tf\t12\t9.7/a/b\n\
         1762000000\tl\t3\t9.7/link\n1762000000\tf-\t5\t9.7/private\n\n[Checksums SHA1]\n\
