@@ -201,7 +201,7 @@ pub struct Report {
     /// What was done with the media of a minor release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media: Option<MediaReport>,
-    /// What the gates say, ref by ref; only of a promotion that changes something.
+    /// What the gates say, ref by ref; only where they were asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<RefGates>,
     /// Whose approval what is promoted has, where people must approve.
