@@ -71,7 +71,8 @@ pub struct ViewReport {
 /// How many edited paths a note names.
 const NAMED: usize = 5;
 
-/// Says of each tree of a view that was edited by hand what and what becomes of it.
+/// Says of each tree of a view that was edited by hand, or cannot be read, what and what becomes of
+/// it.
 pub(crate) fn edit_notes(name: &str, edited: &[Edited]) -> Vec<String> {
     let note = |tree: &Edited| {
         let named = tree.paths.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>();
@@ -82,12 +83,12 @@ pub(crate) fn edit_notes(name: &str, edited: &[Edited]) -> Vec<String> {
         let paths = named.join("; ") + &more;
         match tree.live {
             true => format!(
-                "What is live of {name} was edited by hand ({paths}); it is set aside in quarantine \
-                 when another tree takes its place, and cairn fsck finds the rest."
+                "What is live of {name} is not as it was published ({paths}); it is set aside in \
+                 quarantine when another tree takes its place, and cairn fsck finds the rest."
             ),
             false => format!(
-                "A kept tree of {name} was edited by hand ({paths}); nothing is built on it, and it \
-                 is set aside in quarantine."
+                "A kept tree of {name} is not as it was published ({paths}); nothing is built on it, \
+                 and it is set aside in quarantine."
             ),
         }
     };
