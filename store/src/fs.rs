@@ -649,6 +649,18 @@ impl OpenFile {
         lock(self.file.as_fd(), kind).or_else(|errno| self.fail("lock", Err(errno)))
     }
 
+    /// Gives the file's lock back, also where a child process that has just been made, and has not
+    /// become its program yet, has the file open beside us.
+    pub fn unlock(&self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+
+    /// Returns another descriptor of the same opening, as a child process has it.
+    #[cfg(test)]
+    pub fn duplicate(&self) -> File {
+        self.file.try_clone().expect("a descriptor can be duplicated")
+    }
+
     /// Maps the file for reading. The caller vouches that nobody truncates it meanwhile: it is
     /// a file of the store's own that is complete and never changed.
     #[expect(unsafe_code, reason = "mmap; sound because packs and clones are never changed")]

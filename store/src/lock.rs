@@ -258,6 +258,12 @@ impl Held {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.file.unlock();
+    }
+}
+
 fn holder(text: &[u8]) -> Option<Holder> {
     serde_json::from_slice(text).ok()
 }
@@ -332,6 +338,17 @@ mod tests {
             assert_eq!(dir.read(b"ref").unwrap(), before);
             assert_eq!(holder(&before).unwrap().command, "test");
         }
+    }
+
+    #[test]
+    fn a_lock_that_is_dropped_is_free_whoever_has_its_file_open() {
+        let temp = tempfile::tempdir().unwrap();
+        let lock = take(temp.path(), LockKind::Exclusive);
+        // As a child has it between fork and exec.
+        let open = lock.0.file.duplicate();
+        drop(lock);
+        take(temp.path(), LockKind::Exclusive).check().unwrap();
+        drop(open);
     }
 
     #[test]
