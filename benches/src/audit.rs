@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::command::{Peak, Runner, Watch};
 use crate::failure::{Failure, Result};
 use crate::metadata::{self, Edition};
+use crate::rows::median;
 use crate::workplace::Workplace;
 
 const HELP: &str = "\
@@ -134,11 +135,6 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
         }
     }
     Ok(Some(options))
-}
-
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }
 
 struct Bench<'a> {

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use crate::command::{Peak, Runner, Watch};
 use crate::failure::{Failure, Result};
 use crate::packages;
+use crate::rows::median;
 use crate::workplace::Workplace;
 
 const HELP: &str = "\
@@ -67,7 +68,7 @@ pub fn compare(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
     println!("{} packages; seconds, medians of {}.", options.packages, options.repeat);
     println!("{:<20} {:>8} {:>13} {:>7} {:>7}      MiB", "", "cairn", PEER, "ratio", "target");
     for (row, (name, target)) in ROWS.into_iter().enumerate() {
-        let [cairn, peer] = [0, 1].map(|who| median(&mut times[row][who]));
+        let [cairn, peer] = [0, 1].map(|who| median(&times[row][who]));
         let ratio = cairn / peer;
         let met = if ratio <= target { "yes" } else { "no" };
         let [here, there] = [0, 1].map(|who| peaks[row][who].resident >> 20);
@@ -105,11 +106,6 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
         }
     }
     Ok(Some(options))
-}
-
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }
 
 /// Two directories with the same packages: cairn's and the peer's.

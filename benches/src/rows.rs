@@ -361,16 +361,23 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Returns the median; of an even number, the mean of the two in the middle.
+    /// Returns the median of the times that there are.
     pub fn median(&self) -> Option<f64> {
-        let mut sorted = self.seconds.clone();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        match sorted.len() {
-            0 => None,
-            length if length % 2 == 1 => Some(sorted[middle]),
-            _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
-        }
+        (!self.seconds.is_empty()).then(|| median(&self.seconds))
+    }
+}
+
+/// Returns the median of some numbers; of an even number, the mean of the two in the middle.
+///
+/// # Panics
+/// If there are none.
+pub fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        1 => sorted[middle],
+        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
     }
 }
 

@@ -1,4 +1,6 @@
 //! Collecting garbage: what is kept is exactly what is reachable, whatever happened before.
+//!
+//! The fixture and all tests that need it stand in one file.
 
 #![expect(clippy::disallowed_methods, reason = "a test looks at the disk past the store's door")]
 

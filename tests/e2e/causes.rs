@@ -5,8 +5,7 @@ use std::process::Command;
 
 use cairn_testkit::{Run, Unavailable, World, available};
 
-use crate::crashes::{publish, published, small_update};
-use crate::world;
+use crate::crashes::twice_published;
 
 /// Whether strace is there and may trace.
 fn strace() -> Result<(), Unavailable> {
@@ -48,14 +47,6 @@ const VERBS: [&[&str]; 9] = [
     &["du"],
     &["check", "staging/9.7-RC2", "repodata"],
 ];
-
-fn twice_published() -> World {
-    let world = world();
-    published(&world);
-    small_update().write(&world.places().compose).unwrap();
-    publish(&world);
-    world
-}
 
 /// Lets the calls of each verb fail from one moment on, until that moment is after its end.
 #[track_caller]

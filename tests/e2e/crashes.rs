@@ -355,6 +355,33 @@ pub(crate) fn published(world: &World) {
     publish(world);
 }
 
+/// A world with two publications behind it.
+#[track_caller]
+pub(crate) fn twice_published() -> World {
+    let world = crate::world();
+    published(&world);
+    small_update().write(&world.places().compose).unwrap();
+    publish(&world);
+    world
+}
+
+/// Stages the update of the small compose.
+#[track_caller]
+pub(crate) fn stage_update(world: &World) {
+    small_update().write(&world.places().compose).unwrap();
+    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
+    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
+}
+
+/// A world with something published, and an update staged that is not promoted yet.
+#[track_caller]
+pub(crate) fn update_staged() -> World {
+    let world = crate::world();
+    published(&world);
+    stage_update(&world);
+    world
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }

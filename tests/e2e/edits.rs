@@ -8,7 +8,7 @@ use cairn_testkit::sample::Compose;
 use cairn_testkit::{World, treecmp};
 use serde_json::Value;
 
-use crate::crashes::{publish, published, small_update};
+use crate::crashes::{publish, published, stage_update, update_staged};
 use crate::world;
 
 const LIVE: &str = "mirror/pub/rocky/9.7";
@@ -16,20 +16,6 @@ const STAGED: &str = "mirror/pub/rocky/9.7-RC2";
 const OS: &str = "BaseOS/x86_64/os";
 const PROMOTE: [&str; 5] = ["promote", "9", "--delete", "--allow-deletes", "100%"];
 const BACK: [&str; 2] = ["rollback", "production/9.7"];
-
-/// A world with something published, and an update staged that is not promoted yet.
-fn staged() -> World {
-    let world = world();
-    published(&world);
-    stage_update(&world);
-    world
-}
-
-fn stage_update(world: &World) {
-    small_update().write(&world.places().compose).unwrap();
-    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
-    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
-}
 
 fn live(world: &World) -> PathBuf {
     world.production(LIVE).canonicalize().unwrap()
@@ -121,7 +107,7 @@ const EDITS: [Edit; 7] = [
 #[test]
 fn a_promotion_notices_what_was_edited_where_it_goes_and_never_brings_it_back() {
     for (label, edit, said) in EDITS {
-        let world = staged();
+        let world = update_staged();
         let before = treecmp::digest(&live(&world));
         edit(&live(&world));
         let edited = noticed(&world, &PROMOTE, label);
@@ -139,7 +125,7 @@ fn a_promotion_notices_what_was_edited_where_it_goes_and_never_brings_it_back() 
 #[test]
 fn a_rollback_notices_what_was_edited_in_the_tree_that_it_would_bring_back() {
     for (label, edit, said) in EDITS {
-        let world = staged();
+        let world = update_staged();
         let before = treecmp::digest(&live(&world));
         world.cairn(PROMOTE).ok();
         let [tree] = &kept(&world)[..] else { panic!("{label}: one tree is kept") };
@@ -179,7 +165,7 @@ fn nothing_is_built_on_a_standby_that_was_edited() {
 
 #[test]
 fn a_file_that_is_edited_in_place_is_noticed_where_the_promotion_replaces_it() {
-    let world = staged();
+    let world = update_staged();
     let repomd = world.production(LIVE).join(OS).join("repodata/repomd.xml");
     let mut text = fs::read(&repomd).unwrap();
     text.extend(b"<!-- by hand -->\n");
@@ -193,7 +179,7 @@ fn a_file_that_is_edited_in_place_is_noticed_where_the_promotion_replaces_it() {
 
 #[test]
 fn what_is_edited_where_no_publication_goes_is_found_by_the_quick_check() {
-    let world = staged();
+    let world = update_staged();
     let glibc = world.production(LIVE).join(OS).join("Packages/g");
     assert!(glibc.is_dir(), "the update does not touch glibc");
     fs::write(glibc.join("hotfix.rpm"), "x").unwrap();
@@ -209,7 +195,7 @@ fn what_is_edited_where_no_publication_goes_is_found_by_the_quick_check() {
 
 #[test]
 fn times_alone_are_no_edit() {
-    let world = staged();
+    let world = update_staged();
     let tree = live(&world);
     // What a file that a reader kept open leaves behind on NFS: another time, and nothing else.
     for dir in [tree.clone(), tree.join(OS), tree.join(OS).join("repodata")] {
@@ -228,7 +214,7 @@ fn times_alone_are_no_edit() {
 
 #[test]
 fn a_promotion_that_changes_nothing_looks_at_the_root_only() {
-    let world = staged();
+    let world = update_staged();
     world.cairn(PROMOTE).ok();
     fs::write(world.production(LIVE).join("NOTICE"), "x").unwrap();
     let run = world.cairn(PROMOTE).exits(3);

@@ -1,4 +1,6 @@
 //! Every code of a finding, provoked in a real store.
+//!
+//! It is long because the codes are many, and each is provoked by what it is for.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

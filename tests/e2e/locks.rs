@@ -7,21 +7,10 @@ use std::time::{Duration, Instant};
 
 use cairn_testkit::{CrashPoint, Run, Running, Signal, Unavailable, World, available, treecmp};
 
-use crate::crashes::{no_leftovers, published, small_update};
-use crate::world;
+use crate::crashes::{no_leftovers, update_staged};
 
 const LIVE: &str = "mirror/pub/rocky/9.7";
 const PROMOTE: [&str; 5] = ["promote", "9", "--delete", "--allow-deletes", "100%"];
-
-/// A world with something published, and an update staged that is not promoted yet.
-fn staged() -> World {
-    let world = world();
-    published(&world);
-    small_update().write(&world.places().compose).unwrap();
-    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
-    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
-    world
-}
 
 fn lock_of(world: &World, name: &str) -> PathBuf {
     world.places().store.join("locks").join(name)
@@ -85,7 +74,7 @@ fn whoever_has_lost_a_lock_stops_before_the_next_commit_point() {
         ),
     ];
     for (label, lose, said) in ways {
-        let world = staged();
+        let world = update_staged();
         let before = treecmp::digest(&world.production(LIVE));
         let lock = lock_of(&world, "ref-production+9.7");
         for point in
@@ -115,7 +104,7 @@ fn a_second_writer_that_takes_a_lost_lock_over_is_not_overtaken_by_the_first() {
         CrashPoint::OperationWritten,
         CrashPoint::OperationIndexed,
     ] {
-        let world = staged();
+        let world = update_staged();
         let lock = lock_of(&world, "ref-production+9.7");
         let old = treecmp::digest(&world.production(LIVE));
         let first = stopped_at(&world, point, &PROMOTE);
@@ -205,7 +194,7 @@ fn a_client_that_hears_of_a_lost_lock_at_any_write_stops_and_the_next_command_go
         ("EIO", "Input/output error", 4),
         ("ESTALE", "Stale file handle", 4),
     ] {
-        let world = staged();
+        let world = update_staged();
         let lock = lock_of(&world, "ref-production+9.7");
         let old = treecmp::digest(&world.production(LIVE));
         let run = with_error(&world, &lock, error, nth, &PROMOTE).exits(11);
@@ -222,14 +211,14 @@ fn a_client_that_hears_of_a_lost_lock_at_any_write_stops_and_the_next_command_go
     }
     // However large the release is: two for the records, one with the tree open, one each for the
     // number, the swap and the tidying.
-    let world = staged();
+    let world = update_staged();
     assert_eq!(writes(&world, &lock_of(&world, "ref-production+9.7"), &PROMOTE), 6);
 }
 
 #[test]
 fn a_full_disk_says_nothing_about_a_lock() {
     let Some(()) = available(strace()) else { return };
-    let world = staged();
+    let world = update_staged();
     world.cairn(PROMOTE).ok();
     let lock = lock_of(&world, "ref-production+9.7");
     for nth in 1..8 {
@@ -240,7 +229,7 @@ fn a_full_disk_says_nothing_about_a_lock() {
 
 #[test]
 fn a_collection_whose_lock_is_lost_removes_nothing_more() {
-    let world = staged();
+    let world = update_staged();
     world.cairn(PROMOTE).ok();
     let collect = ["gc", "--keep-last", "1", "--keep-within", "0s", "--grace", "0s"];
     // The first condemns, the second throws away.

@@ -3,20 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use cairn_testkit::World;
 use serde_json::Value;
 
-use crate::crashes::{publish, published, small_update};
+use crate::crashes::{published, small_update, twice_published};
 use crate::world;
-
-/// A world with two publications behind it.
-fn twice_published() -> World {
-    let world = world();
-    published(&world);
-    small_update().write(&world.places().compose).unwrap();
-    publish(&world);
-    world
-}
 
 #[track_caller]
 fn has_keys(value: &Value, keys: &[&str]) {

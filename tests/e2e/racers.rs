@@ -7,7 +7,7 @@ use std::path::Path;
 
 use cairn_testkit::{World, hostile, treecmp};
 
-use crate::crashes::{published, small, small_update};
+use crate::crashes::{small, update_staged};
 use crate::world;
 
 const LIVE: &str = "mirror/pub/rocky/9.7";
@@ -100,26 +100,17 @@ fn nobody_is_led_out(world: &World, raced: &Path) {
     treecmp::assert_equal(&live, &live);
 }
 
-fn staged() -> World {
-    let world = world();
-    published(&world);
-    small_update().write(&world.places().compose).unwrap();
-    world.cairn(["ingest", world.latest().to_str().unwrap()]).ok();
-    world.cairn(["stage", "9", "Rocky", "--delete"]).ok();
-    world
-}
-
 #[test]
 fn a_directory_above_a_view_that_is_swapped_for_a_link_leads_nobody_elsewhere() {
     for name in ["mirror", "mirror/pub", "mirror/pub/rocky"] {
-        let world = staged();
+        let world = update_staged();
         nobody_is_led_out(&world, &world.production(name));
     }
 }
 
 #[test]
 fn a_published_directory_that_is_swapped_for_a_link_leads_nobody_elsewhere() {
-    let world = staged();
+    let world = update_staged();
     let outside = elsewhere();
     let before = state(outside.path());
     {

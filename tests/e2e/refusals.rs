@@ -1,5 +1,7 @@
 //! Bad input, bad places and bad moments: a sentence with the path and the next step, the right
 //! exit code, and nothing half-done.
+//!
+//! It is long because there are many ways to be wrong, a few lines each.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
