@@ -1,12 +1,13 @@
 //! What differs between two trees, path by path, in the order of the paths.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::path::RelPath;
-use crate::transform::{Pair, merge};
-use crate::tree::{DirEntry, Entry, Nodes};
+use crate::tree::{Differences, DirEntry, Entry, Nodes, Pair};
 
 /// One path that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +59,10 @@ fn diff_below(
     if old.map(|dir| dir.tree) == new.map(|dir| dir.tree) {
         return Ok(());
     }
-    let old = old.map(|dir| nodes.tree(&dir.tree)).transpose()?;
-    let new = new.map(|dir| nodes.tree(&dir.tree)).transpose()?;
-
-    let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
-    for pair in merge(old.entries(), new.entries()) {
+    for pair in differences(nodes, old, new)?.iter() {
         let (name, before, after) = match pair {
             Pair::Left(name, entry) => (name, Some(entry), None),
             Pair::Right(name, entry) => (name, None, Some(entry)),
-            Pair::Both(_, a, b) if a == b => continue,
             Pair::Both(name, a, b) => (name, Some(a), Some(b)),
         };
         let path = prefix.join(name);
@@ -83,6 +79,23 @@ fn diff_below(
         }
     }
     Ok(())
+}
+
+/// Returns what differs between two directories of which one may not be there.
+fn differences(
+    nodes: &dyn Nodes,
+    old: Option<&DirEntry>,
+    new: Option<&DirEntry>,
+) -> Result<Arc<Differences>> {
+    match (old, new) {
+        (Some(old), Some(new)) => nodes.differences(&old.tree, &new.tree),
+        // All of what is on one side differs: nobody asks for that twice.
+        (old, new) => {
+            let old = old.map(|dir| nodes.tree(&dir.tree)).transpose()?.unwrap_or_default();
+            let new = new.map(|dir| nodes.tree(&dir.tree)).transpose()?.unwrap_or_default();
+            Ok(Arc::new(Differences::between(&old, &new)))
+        }
+    }
 }
 
 /// How much differs between two trees: the numbers of every plan and report.
@@ -150,13 +163,12 @@ impl Changed {
         if old.tree == new.tree {
             return Ok(changed);
         }
-        let (before, after) = (nodes.tree(&old.tree)?, nodes.tree(&new.tree)?);
+        let differences = nodes.differences(&old.tree, &new.tree)?;
         let mut dirs = Vec::new();
-        for pair in merge(before.entries(), after.entries()) {
+        for pair in differences.iter() {
             let (a, b) = match pair {
                 Pair::Left(_, a) => (Some(a), None),
                 Pair::Right(_, b) => (None, Some(b)),
-                Pair::Both(_, a, b) if a == b => continue,
                 Pair::Both(_, a, b) => (Some(a), Some(b)),
             };
             let both = (a.and_then(Entry::as_dir), b.and_then(Entry::as_dir));

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use crate::cache::TreeCache;
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir, LockKind};
@@ -64,7 +64,7 @@ pub struct Store {
     specs: BTreeMap<String, MountSpec>,
     session: Session,
     notes: Vec<String>,
-    cache: Mutex<TreeCache>,
+    cache: Mutex<Cache<TreeId, Tree>>,
     /// Where nodes are, as of the last time that one was not found.
     places: Mutex<Option<Arc<Places>>>,
 }
@@ -122,7 +122,7 @@ impl Store {
         let index = open_index(&root, &locks, &log, &packs, &session, &mut notes)?;
         let specs = mounts.iter().map(|spec| (spec.name.clone(), spec.clone())).collect();
         let id = block.id;
-        let cache = Mutex::new(TreeCache::new(TREE_CACHE));
+        let cache = Mutex::new(Cache::new(TREE_CACHE));
         let (places, held) = (Mutex::default(), Locks::default());
         Ok(Self { root, id, log, packs, index, locks, held, specs, session, notes, cache, places })
     }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::fs::Time;
 use crate::path::RelPath;
-use crate::tree::{DirEntry, Draft, Entries, Entry, Nodes, TreeBuilder};
+use crate::tree::{DirEntry, Draft, Entry, Nodes, Pair, TreeBuilder, merge};
 
 /// Lays `top` over `base`: what both have is `top`'s, directories are merged.
 ///
@@ -48,9 +48,8 @@ pub fn subtract(draft: &Draft<'_>, from: &DirEntry, other: &DirEntry) -> Result<
     if from.tree == other.tree {
         return Ok(None);
     }
-    let (from_tree, other_tree) = (draft.tree(&from.tree)?, draft.tree(&other.tree)?);
     let mut entries = TreeBuilder::default();
-    for pair in merge(from_tree.entries(), other_tree.entries()) {
+    for pair in draft.differences(&from.tree, &other.tree)?.iter() {
         match pair {
             Pair::Left(name, entry) => entries.push(name, entry.clone()),
             Pair::Both(name, Entry::Dir(a), Entry::Dir(b)) => {
@@ -192,9 +191,10 @@ fn settle_dir(
         let mtime = if old.mode == new.mode { old.mtime } else { new.mtime };
         return Ok(DirEntry { mtime, ..*new });
     }
-    let (old_tree, new_tree) = (draft.tree(&old.tree)?, draft.tree(&new.tree)?);
+    let differences = draft.differences(&old.tree, &new.tree)?;
     // What is below comes first, in parallel; then this directory, in the order of its names.
-    let dirs: Vec<_> = merge(old_tree.entries(), new_tree.entries())
+    let dirs: Vec<_> = differences
+        .iter()
         .filter_map(|pair| match pair {
             Pair::Both(name, Entry::Dir(a), Entry::Dir(b)) => Some((name, a, b)),
             Pair::Left(..) | Pair::Right(..) | Pair::Both(..) => None,
@@ -207,15 +207,14 @@ fn settle_dir(
     });
     let mut below = below.collect::<Result<Vec<_>>>()?.into_iter();
     // Most directories hold nothing whose time must change, and are what they are already.
-    let mut changes = Vec::new();
-    let mut index = 0;
-    for pair in merge(old_tree.entries(), new_tree.entries()) {
-        let settled = match pair {
-            Pair::Left(..) => continue,
-            Pair::Both(_, Entry::Dir(_), Entry::Dir(b)) => {
+    let mut changes: Vec<(&[u8], Entry)> = Vec::new();
+    for pair in differences.iter() {
+        let (name, settled) = match pair {
+            Pair::Left(..) | Pair::Right(..) => continue,
+            Pair::Both(name, Entry::Dir(_), Entry::Dir(b)) => {
                 let (dir, inside) = below.next().expect("what both have was settled above");
                 moved.extend(inside);
-                (dir != *b).then_some(Entry::Dir(dir))
+                (name, (dir != *b).then_some(Entry::Dir(dir)))
             }
             Pair::Both(name, Entry::File(a), Entry::File(b)) => {
                 let mut file = *b;
@@ -225,23 +224,23 @@ fn settle_dir(
                     file.mtime = Time { secs: a.mtime.secs + 1, nanos: 0 };
                     moved.push(path.join(name));
                 }
-                (file != *b).then_some(Entry::File(file))
+                (name, (file != *b).then_some(Entry::File(file)))
             }
-            Pair::Both(_, Entry::Symlink(a), Entry::Symlink(b)) => {
-                (a.target == b.target && a != b).then(|| Entry::Symlink(a.clone()))
+            Pair::Both(name, Entry::Symlink(a), Entry::Symlink(b)) => {
+                (name, (a.target == b.target && a != b).then(|| Entry::Symlink(a.clone())))
             }
-            Pair::Right(..) | Pair::Both(..) => None,
+            Pair::Both(..) => continue,
         };
-        changes.extend(settled.map(|entry| (index, entry)));
-        index += 1;
+        changes.extend(settled.map(|entry| (name, entry)));
     }
     let settled = if changes.is_empty() {
         *new
     } else {
+        let new_tree = draft.tree(&new.tree)?;
         let mut changes = changes.into_iter().peekable();
         let mut entries = TreeBuilder::with_capacity(new_tree.entries().len());
-        for (index, (name, entry)) in new_tree.entries().iter().enumerate() {
-            let change = changes.next_if(|(at, _)| *at == index);
+        for (name, entry) in new_tree.entries() {
+            let change = changes.next_if(|(at, _)| *at == name);
             entries.push(name, change.map_or_else(|| entry.clone(), |(_, entry)| entry));
         }
         draft.put(entries.finish(), new.mode, new.mtime)
@@ -249,36 +248,6 @@ fn settle_dir(
     // Only times differed: this is the directory that was there.
     let same = settled.tree == old.tree && settled.mode == old.mode;
     Ok(if same { *old } else { settled })
-}
-
-/// One name of two directories side by side.
-pub(crate) enum Pair<'a> {
-    Left(&'a [u8], &'a Entry),
-    Right(&'a [u8], &'a Entry),
-    Both(&'a [u8], &'a Entry, &'a Entry),
-}
-
-/// Iterates over two sorted directories in step.
-pub(crate) fn merge<'a>(left: Entries<'a>, right: Entries<'a>) -> impl Iterator<Item = Pair<'a>> {
-    use std::cmp::Ordering;
-    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
-    std::iter::from_fn(move || {
-        let order = match (left.peek(), right.peek()) {
-            (None, None) => return None,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some((a, _)), Some((b, _))) => a.cmp(b),
-        };
-        let pair = match order {
-            Ordering::Less => left.next().map(|(name, entry)| Pair::Left(name, entry)),
-            Ordering::Greater => right.next().map(|(name, entry)| Pair::Right(name, entry)),
-            Ordering::Equal => left
-                .next()
-                .zip(right.next())
-                .map(|((name, old), (_, new))| Pair::Both(name, old, new)),
-        };
-        Some(pair.expect("peek said that it is there"))
-    })
 }
 
 #[cfg(test)]

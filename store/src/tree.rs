@@ -5,13 +5,15 @@
 //! whole subtrees compare in one step. Each directory entry carries how many files and bytes are
 //! below it; a release's size is known without walking it.
 //!
-//! Bytes, the tree that they make and the drafts of trees to be stand in one file, because what
-//! makes bytes canonical must be read beside what makes use of it.
+//! Bytes and the tree that they make stand in one file, because what makes bytes canonical must be
+//! read beside what makes use of it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+mod compare;
+mod draft;
 
-use crate::cache::TreeCache;
+use std::sync::Arc;
+
+use crate::cache::Weight;
 use crate::error::{Error, Result, shown};
 use crate::fs::Time;
 use crate::id::{ObjectId, TreeId};
@@ -25,6 +27,10 @@ const KIND_DIR: u8 = 2;
 const KIND_SYMLINK: u8 = 3;
 /// The longest symbolic link target (PATH_MAX without its NUL).
 const TARGET_MAX: usize = 4095;
+
+pub use compare::Differences;
+pub(crate) use compare::{Pair, merge};
+pub use draft::{Draft, Fresh};
 
 /// A regular file in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,11 +295,6 @@ impl Tree {
         Some(&self.slots[index].entry)
     }
 
-    /// Returns about how many bytes of memory this takes.
-    pub(crate) fn weight(&self) -> usize {
-        self.names.capacity() + self.slots.capacity() * size_of::<Slot>()
-    }
-
     /// Returns the canonical bytes (docs/format.md §3).
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(5 + self.slots.len() * 64 + self.names.len());
@@ -367,6 +368,12 @@ impl Tree {
             return Err("bytes follow the last entry");
         }
         Ok(tree)
+    }
+}
+
+impl Weight for Tree {
+    fn weight(&self) -> usize {
+        self.names.capacity() + self.slots.capacity() * size_of::<Slot>()
     }
 }
 
@@ -445,126 +452,13 @@ pub trait Nodes: Sync {
     /// # Errors
     /// A corruption error when it is missing or does not hash to its id.
     fn tree(&self, id: &TreeId) -> Result<Arc<Tree>>;
-}
 
-/// Trees that are being made, in memory, on top of trees that are stored.
-///
-/// Transforms write here; a commit takes what the final snapshot needs and leaves the rest. Files
-/// that a transform makes, such as metadata and signatures, wait here too until a writer brings
-/// them into a pool, so that a plan needs no disk.
-pub struct Draft<'a> {
-    base: &'a dyn Nodes,
-    fresh: Mutex<HashMap<TreeId, FreshTree>>,
-    /// Some of those trees, decoded.
-    decoded: Mutex<TreeCache>,
-    contents: Mutex<BTreeMap<ObjectId, Fresh>>,
-}
-
-/// A tree that no pack has yet: its canonical bytes, which take less memory than what they say, and
-/// the trees in it.
-struct FreshTree {
-    canonical: Arc<[u8]>,
-    below: Box<[TreeId]>,
-}
-
-/// How much of a draft's own trees is kept decoded, in bytes.
-const DRAFT_CACHE: usize = 8 << 20;
-
-/// A file's content that no pool has yet.
-#[derive(Clone, Debug)]
-pub struct Fresh {
-    /// The entry that it was made for.
-    pub entry: FileEntry,
-    /// The bytes.
-    pub bytes: Arc<[u8]>,
-}
-
-impl<'a> Draft<'a> {
-    /// Starts with what `base` has.
-    pub fn new(base: &'a dyn Nodes) -> Self {
-        let decoded = Mutex::new(TreeCache::new(DRAFT_CACHE));
-        Self { base, fresh: Mutex::default(), decoded, contents: Mutex::default() }
-    }
-
-    /// Adds a file's content and returns an entry for it.
-    pub fn put_file(&self, bytes: Vec<u8>, mode: u32, mtime: Time) -> FileEntry {
-        let (object, size) = (ObjectId::of(&bytes), bytes.len() as u64);
-        let entry = FileEntry { object, size, mode, mtime };
-        let fresh = || Fresh { entry, bytes: bytes.into() };
-        locked(&self.contents).entry(object).or_insert_with(fresh);
-        entry
-    }
-
-    /// Returns the content of a file that was added here.
-    pub fn content(&self, object: &ObjectId) -> Option<Arc<[u8]>> {
-        locked(&self.contents).get(object).map(|fresh| fresh.bytes.clone())
-    }
-
-    /// Returns all contents that were added here, by id.
-    pub fn contents(&self) -> Vec<Fresh> {
-        locked(&self.contents).values().cloned().collect()
-    }
-
-    /// Adds a tree and returns the directory entry for it.
-    pub fn put(&self, tree: Tree, mode: u32, mtime: Time) -> DirEntry {
-        let canonical = tree.encode();
-        let id = TreeId::of(&canonical);
-        let (mut files, mut bytes, mut below) = (0, 0, Vec::new());
-        for (_, entry) in tree.entries() {
-            files += entry.files();
-            bytes += entry.bytes();
-            below.extend(entry.as_dir().map(|dir| dir.tree));
-        }
-        let fresh = || FreshTree { canonical: canonical.into(), below: below.into() };
-        locked(&self.fresh).entry(id).or_insert_with(fresh);
-        DirEntry { tree: id, mode, mtime, files, bytes }
-    }
-
-    /// Returns an empty directory.
-    pub fn empty(&self, mode: u32, mtime: Time) -> DirEntry {
-        self.put(Tree::default(), mode, mtime)
-    }
-
-    /// Returns the canonical bytes of the trees below `root` that are not `known`, children
-    /// before their parents. What is below a known tree is known.
-    pub fn reachable(
-        &self,
-        root: &TreeId,
-        known: &mut dyn FnMut(&TreeId) -> Result<bool>,
-    ) -> Result<Vec<(TreeId, Arc<[u8]>)>> {
-        let fresh = locked(&self.fresh);
-        let mut found = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        // An explicit stack: a release may be a thousand levels deep.
-        let mut stack = vec![(*root, false)];
-        while let Some((id, expanded)) = stack.pop() {
-            let Some(FreshTree { canonical, below }) = fresh.get(&id) else { continue };
-            if expanded {
-                found.push((id, canonical.clone()));
-            } else if seen.insert(id) && !known(&id)? {
-                stack.push((id, true));
-                stack.extend(below.iter().rev().map(|id| (*id, false)));
-            }
-        }
-        Ok(found)
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().expect("no thread panics while it holds a draft's lock")
-}
-
-impl Nodes for Draft<'_> {
-    fn tree(&self, id: &TreeId) -> Result<Arc<Tree>> {
-        let canonical = locked(&self.fresh).get(id).map(|tree| tree.canonical.clone());
-        let Some(canonical) = canonical else { return self.base.tree(id) };
-        if let Some(tree) = locked(&self.decoded).get(id) {
-            return Ok(tree);
-        }
-        let tree = Tree::decode(&canonical).expect("the draft encoded this tree");
-        let tree = Arc::new(tree);
-        locked(&self.decoded).insert(*id, tree.clone());
-        Ok(tree)
+    /// Returns what differs between two directories.
+    ///
+    /// # Errors
+    /// As [`Nodes::tree`], of either.
+    fn differences(&self, old: &TreeId, new: &TreeId) -> Result<Arc<Differences>> {
+        Ok(Arc::new(Differences::between(&*self.tree(old)?, &*self.tree(new)?)))
     }
 }
 

@@ -12,8 +12,7 @@ use crate::fs::Dir;
 use crate::path::RelPath;
 use crate::pool::{Placed, Pool, Share};
 use crate::progress::Observer;
-use crate::transform::{Pair, merge};
-use crate::tree::{DirEntry, Entry, Nodes};
+use crate::tree::{DirEntry, Entry, Nodes, Pair};
 
 /// How many files one thread brings forward before another may take over the directory.
 const SHARE: usize = 64;
@@ -72,18 +71,31 @@ impl<'a> Apply<'a> {
         }
         let differs = old.is_none_or(|old| old.tree != new.tree);
         if differs {
-            let old = old.map(|old| self.nodes.tree(&old.tree)).transpose()?.unwrap_or_default();
-            let new = self.nodes.tree(&new.tree)?;
-            let pairs: Vec<_> = merge(old.entries(), new.entries())
-                .filter(|pair| !matches!(pair, Pair::Both(_, a, b) if a == b))
-                .collect();
-            let (below, here): (Vec<_>, Vec<_>) = pairs.iter().partition(|pair| is_dir(pair));
-            here.par_chunks(SHARE).try_for_each(|chunk| {
-                chunk.iter().try_for_each(|pair| self.entry(dir, path, pair))
-            })?;
-            below.par_iter().try_for_each(|pair| self.entry(dir, path, pair))?;
+            match old {
+                Some(old) => {
+                    let differences = self.nodes.differences(&old.tree, &new.tree)?;
+                    self.entries(dir, path, differences.iter())?;
+                }
+                None => {
+                    let new = self.nodes.tree(&new.tree)?;
+                    let all = new.entries().iter().map(|(name, entry)| Pair::Right(name, entry));
+                    self.entries(dir, path, all)?;
+                }
+            }
         }
         self.attributes(dir, old, new, differs)
+    }
+
+    fn entries<'e>(
+        &self,
+        dir: &Dir,
+        path: &RelPath,
+        pairs: impl Iterator<Item = Pair<'e>>,
+    ) -> Result<()> {
+        let (below, here): (Vec<_>, Vec<_>) = pairs.partition(is_dir);
+        here.par_chunks(SHARE)
+            .try_for_each(|chunk| chunk.iter().try_for_each(|pair| self.entry(dir, path, pair)))?;
+        below.par_iter().try_for_each(|pair| self.entry(dir, path, pair))
     }
 
     fn entry(&self, dir: &Dir, path: &RelPath, pair: &Pair<'_>) -> Result<()> {

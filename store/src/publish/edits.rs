@@ -9,13 +9,14 @@
 //!
 //! What is edited elsewhere, or in place without a new name, is for `fsck` to find.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::fs::{Dir, Kind, Stat, is_silly_rename};
 use crate::path::RelPath;
-use crate::transform::{Pair, merge};
-use crate::tree::{DirEntry, Entry, Nodes, Tree};
+use crate::tree::{Differences, DirEntry, Entry, Nodes, Pair, Tree};
 
 /// How many edits are told; whoever made more has made them for a reason that a hundred show.
 const TOLD: usize = 100;
@@ -68,20 +69,25 @@ impl Look<'_> {
         if same && stat.mtime == holds.mtime {
             return Ok(found);
         }
-        let tree = self.nodes.tree(&holds.tree)?;
         if stat.mtime != holds.mtime {
-            found.extend(self.names(dir, path, &tree)?);
+            found.extend(self.names(dir, path, &*self.nodes.tree(&holds.tree)?)?);
         }
         if same {
             return Ok(found);
         }
-        let other = other.map(|other| self.nodes.tree(&other.tree)).transpose()?;
-        let other = other.unwrap_or_default();
-        let differ: Vec<_> = merge(tree.entries(), other.entries())
+        let differences = match other {
+            Some(other) => self.nodes.differences(&holds.tree, &other.tree)?,
+            None => {
+                let tree = self.nodes.tree(&holds.tree)?;
+                Arc::new(Differences::between(&tree, &Tree::default()))
+            }
+        };
+        let differ: Vec<_> = differences
+            .iter()
             .filter_map(|pair| match pair {
                 Pair::Left(name, old) => Some((name, old, None)),
-                Pair::Both(name, old, new) if old != new => Some((name, old, new.as_dir())),
-                Pair::Both(..) | Pair::Right(..) => None,
+                Pair::Both(name, old, new) => Some((name, old, new.as_dir())),
+                Pair::Right(..) => None,
             })
             .collect();
         let below = differ.par_iter().map(|(name, old, new)| match old {
