@@ -67,10 +67,16 @@ done
 need() { echo "torture: not tested: $1" >&2; exit 77; }
 [[ $EUID -eq 0 ]] || need "mounting needs root"
 PATH=$PATH:/usr/sbin:/sbin
-for tool in strace "mkfs.$fs" xfs_io losetup; do
+for tool in strace unshare "mkfs.$fs" xfs_io losetup; do
     command -v "$tool" >/dev/null || need "$tool is not installed"
 done
 [[ -x $cairn ]] || need "$cairn is not there; cargo build -p cairn makes it"
+
+# In a mount namespace of its own: a process elsewhere that makes one for itself would take copies of
+# these mounts with it, and a file system that was shut down would live on behind its file.
+if [[ -z ${CAIRN_TORTURE_APART-} ]]; then
+    CAIRN_TORTURE_APART=1 exec unshare --mount --propagation private -- "$0" "${given[@]}"
+fi
 
 # Several jobs: each is this script with its share. A share is chosen by the number of the call and
 # not by the line of a list, because each job takes its own trace, and two traces may differ.
