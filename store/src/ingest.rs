@@ -195,13 +195,15 @@ struct Contents {
 }
 
 impl Contents {
-    fn get(&self, inode: &InodeKey) -> Option<ObjectId> {
-        let known = self.known.binary_search_by_key(inode, |(key, _)| *key);
-        if let Ok(at) = known {
+    /// Returns an inode's content; `last` is where the answer before this one was found.
+    fn get(&self, inode: &InodeKey, last: &mut Last) -> Option<ObjectId> {
+        if let Some(at) = search_near(&self.known, last.known, |(key, _)| key.cmp(inode)) {
+            last.known = at;
             return Some(self.known[at].1);
         }
-        let read = self.read.binary_search_by_key(inode, InodeKey::of);
-        read.ok().map(|at| self.read[at].object)
+        let at = search_near(&self.read, last.read, |read| InodeKey::of(read).cmp(inode))?;
+        last.read = at;
+        Some(self.read[at].object)
     }
 
     /// Adds some that are known by now, in any order.
@@ -210,6 +212,45 @@ impl Contents {
         // Stable, because that is the sort which is quick to join what is in order already.
         self.known.sort_by_key(|(key, _)| *key);
     }
+}
+
+/// Where something was found in [`Contents`].
+#[derive(Default)]
+struct Last {
+    known: usize,
+    read: usize,
+}
+
+/// Searches a sorted list, first around a place: files that stand side by side were mostly made one
+/// after another, so their inodes do too, and a jump through all of a long list misses every cache.
+fn search_near<T>(
+    sorted: &[T],
+    place: usize,
+    order: impl Fn(&T) -> Ordering + Copy,
+) -> Option<usize> {
+    let is = |at: usize| order(&sorted[at]);
+    let (mut low, mut high) = (0, sorted.len());
+    let mut step = 1;
+    if place < high && is(place).is_le() {
+        low = place;
+        while low + step < high {
+            match is(low + step).is_le() {
+                true => low += step,
+                false => high = low + step,
+            }
+            step *= 2;
+        }
+    } else {
+        high = place.min(high);
+        while step <= high - low {
+            match is(high - step).is_gt() {
+                true => high -= step,
+                false => low = high - step,
+            }
+            step *= 2;
+        }
+    }
+    sorted[low..high].binary_search_by(order).ok().map(|at| low + at)
 }
 
 /// What the threads have read.
@@ -263,7 +304,10 @@ impl Store {
             refuse_if_full(pool, bytes_read, files_read)?;
         }
         observer.begin("Reading", files_read, bytes_read);
-        let batch = Batch::new(pool)?;
+        let mut batch = Batch::new(pool)?;
+        if files_read >= MANY {
+            batch.expect_many()?;
+        }
         if placement == Placement::Link && !unknown.is_empty() {
             // What the walk saw is on disk after this, and what is read is as the walk saw it: so
             // a link may take its object's name at once.
@@ -380,6 +424,8 @@ impl Store {
     }
 }
 
+/// From how many files on it is worth a look whether the pool has any.
+const MANY: u64 = 1024;
 /// How many inodes are asked for together.
 const ASKED: usize = 4096;
 
@@ -795,10 +841,12 @@ fn make_tree(
     }
     let made = below.into_par_iter().map(|child| make_tree(draft, child, contents, dir_mode));
     let mut made = made.collect::<Result<Vec<_>>>()?.into_iter();
+    let mut last = Last::default();
     let entries = dir.iter().map(|(name, found)| {
         let entry = match found {
             Found::File(file) => {
-                let object = contents.get(&file.inode).expect("every file is known or was read");
+                let object = contents.get(&file.inode, &mut last);
+                let object = object.expect("every file is known or was read");
                 let (size, mode, mtime) = (file.size, file.mode, file.mtime);
                 Entry::File(FileEntry { object, size, mode, mtime })
             }
@@ -809,4 +857,24 @@ fn make_tree(
     });
     let tree = Tree::of_sorted(entries)?;
     Ok(draft.put(tree, dir.stat.mode & dir_mode, dir.stat.mtime))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_search_from_any_place_finds_what_a_plain_one_finds(
+            numbers in prop::collection::btree_set(0u32..200, 0..60),
+            place in 0usize..70,
+            wanted in 0u32..200,
+        ) {
+            let sorted: Vec<u32> = numbers.into_iter().collect();
+            let found = search_near(&sorted, place, |number| number.cmp(&wanted));
+            prop_assert_eq!(found, sorted.binary_search(&wanted).ok());
+        }
+    }
 }

@@ -155,6 +155,22 @@ impl Pool {
         self.objects.try_stat(&name_of(id))
     }
 
+    /// Returns whether there is no object; a pool that lacks a directory of them is not empty.
+    fn is_empty(&self) -> Result<bool> {
+        for prefix in 0..=255u8 {
+            let names = match self.objects.dir(hex(&[prefix]).as_bytes()) {
+                Ok(dir) => dir.names()?,
+                Err(error) if error.is_not_found() => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            // What begins with a dot is on its way in, and may be here at any moment anyway.
+            if names.iter().any(|name| !name.starts_with(b".")) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Opens an object's file for reading.
     pub fn open_object(&self, id: &ObjectId) -> Result<OpenFile> {
         self.objects.open_file(&name_of(id)).map_err(|error| match error.is_not_found() {
@@ -351,6 +367,9 @@ pub struct Batch<'p> {
     wrote: AtomicBool,
     /// How many bytes were copied.
     copied: AtomicU64,
+    /// Whether the pool had no object: then there is none to look for. What another process brings
+    /// in meanwhile is noticed when the same gets its name.
+    empty: bool,
 }
 
 /// Objects of a batch that have no name yet. There may be millions, so this is all that is kept of
@@ -389,7 +408,19 @@ impl<'p> Batch<'p> {
             counter: AtomicU64::new(0),
             wrote: AtomicBool::new(false),
             copied: AtomicU64::new(0),
+            empty: false,
         })
+    }
+
+    /// Prepares for very many objects.
+    pub fn expect_many(&mut self) -> Result<()> {
+        self.empty = self.pool.is_empty()?;
+        Ok(())
+    }
+
+    /// Returns whether the pool has an object already.
+    fn has(&self, id: &ObjectId) -> Result<bool> {
+        Ok(!self.empty && self.pool.stat(id)?.is_some())
     }
 
     /// Announces the batch, so that its temporary files can be removed if this process dies.
@@ -442,7 +473,7 @@ impl<'p> Batch<'p> {
 
     /// Brings in content that is in memory.
     pub fn place_bytes(&self, id: ObjectId, bytes: &[u8], meta: Meta) -> Result<()> {
-        if bytes.is_empty() || self.pool.stat(&id)?.is_some() {
+        if bytes.is_empty() || self.has(&id)? {
             return Ok(());
         }
         self.announce()?;
@@ -492,7 +523,7 @@ impl<'p> Batch<'p> {
             copy_hashed(source, &mut file, stat, observer)
         };
         let result = result.and_then(|id| {
-            let is_new = locked(&self.placed).claimed.insert(id) && self.pool.stat(&id)?.is_none();
+            let is_new = locked(&self.placed).claimed.insert(id) && !self.has(&id)?;
             Ok((id, is_new))
         });
         match result {
@@ -524,7 +555,7 @@ impl<'p> Batch<'p> {
         if self.pool.owner.is_some_and(|owner| owner != (stat.uid, stat.gid)) {
             return Ok(false);
         }
-        if self.pool.stat(&id)?.is_some() {
+        if self.has(&id)? {
             return Ok(true);
         }
         self.announce()?;
@@ -596,23 +627,9 @@ impl<'p> Batch<'p> {
         if file.object.is_empty_file() {
             return Ok(());
         }
-        let name = name_of(&file.object);
         let same_owner = self.pool.owner.is_none_or(|owner| owner == (stat.uid, stat.gid));
-        if same_owner && !self.pool.apart.load(Ordering::Relaxed) {
-            // The source is whole and synced, so it may take its name at once.
-            match from.objects.link(&name, &self.pool.objects, &name) {
-                Ok(()) => {
-                    self.wrote.store(true, Ordering::Relaxed);
-                    fault::hit(CrashPoint::ObjectNamed);
-                    return Ok(());
-                }
-                Err(error) if error.is(Errno::EXIST) => return Ok(()),
-                Err(error) if error.is(Errno::MLINK) => {}
-                Err(error) if refuses_links(&error) => {
-                    self.pool.apart.store(true, Ordering::Relaxed);
-                }
-                Err(error) => return Err(error),
-            }
+        if same_owner && self.link_from(from, &file.object)? {
+            return Ok(());
         }
         self.announce()?;
         let Some(mut target) = self.create_beside(&file.object)? else { return Ok(()) };
@@ -624,6 +641,36 @@ impl<'p> Batch<'p> {
         self.pool.finish(&target, Meta { mode: file.mode, mtime: file.mtime })?;
         fault::hit(CrashPoint::ObjectWritten);
         Ok(())
+    }
+
+    /// Brings in an object from a pool that may have it, without a look at either pool: that is the
+    /// quickest where most objects are new. False where [`Batch::import`] must be asked: the object
+    /// may be elsewhere, or its owner wrong.
+    pub fn import_unseen(&self, from: &Pool, id: &ObjectId) -> Result<bool> {
+        if self.pool.owner.is_some() { Ok(false) } else { self.link_from(from, id) }
+    }
+
+    /// Links another pool's object, or finds it here; false where it cannot be linked.
+    fn link_from(&self, from: &Pool, id: &ObjectId) -> Result<bool> {
+        if self.pool.apart.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let name = name_of(id);
+        // The source is whole and synced, so it may take its name at once.
+        match from.objects.link(&name, &self.pool.objects, &name) {
+            Ok(()) => {
+                self.wrote.store(true, Ordering::Relaxed);
+                fault::hit(CrashPoint::ObjectNamed);
+                Ok(true)
+            }
+            Err(error) if error.is(Errno::EXIST) => Ok(true),
+            Err(error) if error.is(Errno::MLINK) || error.is_not_found() => Ok(false),
+            Err(error) if refuses_links(&error) => {
+                self.pool.apart.store(true, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Names what was placed. After this every object of the batch is in the pool; with

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use super::{
-    Contents, Counts, Found, FoundDir, FoundFile, How, Ingested, InodeKey, MAX_DEPTH, Naming,
+    Contents, Counts, Found, FoundDir, FoundFile, How, Ingested, InodeKey, Last, MAX_DEPTH, Naming,
     Placement, Reader, Recognise, Unknown, Unread, Walk, list_dirs, make_tree, meta, now,
     refuse_if_full, sample, unchanged,
 };
@@ -168,12 +168,13 @@ impl Store {
         }
         refresh(&mut root, &moved);
         let again = walk()?;
-        let mut touched = Vec::new();
+        let (mut touched, mut last) = (Vec::new(), Last::default());
         compare(&root, &again, &RelPath::ROOT, &mut changed, &mut touched);
         for path in touched {
             // A link that somebody else made, or what a network filesystem remembers, moves the
             // change time too. Only the content can tell.
-            let object = file_at(&root, &path).and_then(|file| taken.contents.get(&file.inode));
+            let file = file_at(&root, &path);
+            let object = file.and_then(|file| taken.contents.get(&file.inode, &mut last));
             match read_again(source, &path, observer) {
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Ok(found) if object == Some(found) => {}
@@ -200,10 +201,10 @@ impl Store {
         contents: &Contents,
         changed: Vec<Change>,
     ) -> Error {
-        let mut gone = HashSet::new();
+        let (mut gone, mut last) = (HashSet::new(), Last::default());
         for (path, _) in &changed {
             let Some(file) = file_at(root, path) else { continue };
-            let Some(object) = contents.get(&file.inode) else { continue };
+            let Some(object) = contents.get(&file.inode, &mut last) else { continue };
             if let Ok(Some(stat)) = pool.stat(&object)
                 && stat.ino == file.inode.ino
             {

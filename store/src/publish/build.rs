@@ -90,9 +90,14 @@ impl Build<'_> {
         target: &DirEntry,
     ) -> Result<()> {
         let pool = self.mount.pool();
-        let mut import = Import { pool, others, observer: apply.observer, batch: None };
+        let observer = apply.observer;
         let work = &self.plan.work;
-        let total = (work.files_added + work.files_changed, work.bytes_added);
+        observer.begin(
+            "Bringing objects in",
+            work.files_added + work.files_changed,
+            work.bytes_added,
+        );
+        let import = Import { pool, others, observer, batch: Batch::new(pool)? };
         let mut wanted = Vec::with_capacity(SOME);
         diff(apply.nodes, holds, Some(target), &mut |change| {
             if let Change { path, new: Some(Entry::File(file)), old } = change
@@ -100,13 +105,13 @@ impl Build<'_> {
             {
                 wanted.push((path, file));
                 if wanted.len() == SOME {
-                    import.some(&mut wanted, total)?;
+                    import.some(&mut wanted)?;
                 }
             }
             Ok(())
         })?;
-        import.some(&mut wanted, total)?;
-        import.batch.map_or(Ok(()), |batch| batch.commit(Sync::Later))
+        import.some(&mut wanted)?;
+        import.batch.commit(Sync::Later)
     }
 }
 
@@ -118,54 +123,45 @@ struct Import<'a> {
     pool: &'a Pool,
     others: Vec<Mount>,
     observer: &'a dyn Observer,
-    /// Begun with the first object that is not here.
-    batch: Option<Batch<'a>>,
+    batch: Batch<'a>,
 }
 
 impl Import<'_> {
-    /// Brings in what is not here of some files, and forgets the files. `total` is what there may
-    /// be in all, in files and bytes.
-    fn some(&mut self, wanted: &mut Vec<(RelPath, FileEntry)>, total: (u64, u64)) -> Result<()> {
-        let missing = wanted
-            .par_drain(..)
-            .map(|(path, file)| {
-                let here = file.object.is_empty_file() || self.pool.stat(&file.object)?.is_some();
-                if here && self.batch.is_some() {
-                    self.observer.advance(1, file.size);
+    /// Brings in what is not here of some files, and forgets the files.
+    fn some(&self, wanted: &mut Vec<(RelPath, FileEntry)>) -> Result<()> {
+        wanted.par_chunks(16).try_for_each(|chunk| {
+            chunk.iter().try_for_each(|(path, file)| {
+                if self.observer.interrupted() {
+                    return Err(Error::Interrupted);
                 }
-                Ok((!here).then_some((path, file)))
+                self.one(path, file)?;
+                self.observer.advance(1, file.size);
+                Ok(())
             })
-            .filter_map(Result::transpose)
-            .collect::<Result<Vec<_>>>()?;
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if self.batch.is_none() {
-            self.observer.begin("Bringing objects in", total.0, total.1);
-            self.batch = Some(Batch::new(self.pool)?);
-        }
-        let Some(batch) = &self.batch else { return Ok(()) };
-        missing.par_chunks(16).try_for_each(|chunk| {
-            chunk.iter().try_for_each(|(path, file)| self.one(batch, path, file))
-        })
+        })?;
+        wanted.clear();
+        Ok(())
     }
 
-    fn one(&self, batch: &Batch<'_>, path: &RelPath, file: &FileEntry) -> Result<()> {
-        if self.observer.interrupted() {
-            return Err(Error::Interrupted);
+    fn one(&self, path: &RelPath, file: &FileEntry) -> Result<()> {
+        if file.object.is_empty_file() {
+            return Ok(());
+        }
+        if let Some(likely) = self.others.first()
+            && self.batch.import_unseen(likely.pool(), &file.object)?
+        {
+            return Ok(());
+        }
+        let is_here = || Ok(self.pool.stat(&file.object)?.is_some());
+        if is_here()? {
+            return Ok(());
         }
         for other in &self.others {
             if let Some(stat) = other.pool().stat(&file.object)? {
-                batch.import(other.pool(), &stat, file, self.observer)?;
-                self.observer.advance(1, file.size);
-                return Ok(());
+                return self.batch.import(other.pool(), &stat, file, self.observer);
             }
         }
         // Another command may have brought it here in the meantime.
-        if self.pool.stat(&file.object)?.is_none() {
-            return Err(self.pool.missing(&file.object, path));
-        }
-        self.observer.advance(1, file.size);
-        Ok(())
+        if is_here()? { Ok(()) } else { Err(self.pool.missing(&file.object, path)) }
     }
 }
