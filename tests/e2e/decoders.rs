@@ -73,7 +73,7 @@ fn every_decoder_has_a_fuzz_target_and_a_corpus_that_is_small() {
     for name in &decoders {
         let bin = format!("name = \"{name}\"\npath = \"targets/{name}.rs\"");
         assert!(manifest.contains(&bin), "{name} is no target of the manifest");
-        let function = format!("decoders::{}(bytes)", name.replace('-', "_"));
+        let function = format!("cairn_decoders::{}(bytes)", name.replace('-', "_"));
         let target = fs::read_to_string(fuzz().join(format!("targets/{name}.rs"))).unwrap();
         assert!(target.contains(&function), "{target}");
     }

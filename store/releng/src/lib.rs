@@ -25,6 +25,7 @@ pub mod names;
 mod program;
 pub mod report;
 pub mod repos;
+#[cfg(any(test, feature = "sample"))]
 pub mod sample;
 pub mod signing;
 pub mod site;

@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let _ = cairn_testkit::decoders::comps(bytes);
+    let _ = cairn_decoders::comps(bytes);
 });

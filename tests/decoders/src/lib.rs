@@ -7,15 +7,15 @@
 //!
 //! Three things drive them: the property tests of the crates, the corpus in `tests/fuzz/corpus`,
 //! which every `cargo test` replays, and cargo-fuzz, with one target for each name of [`ALL`].
-//! [`seeds`] makes the first of the corpus.
+//! The test kit makes the first of the corpus.
 
 mod metadata;
-mod seeds;
+#[cfg(feature = "site")]
 mod site;
 mod store;
 
 pub use metadata::*;
-pub use seeds::{Seed, seeds};
+#[cfg(feature = "site")]
 pub use site::*;
 pub use store::*;
 
@@ -48,9 +48,13 @@ pub const ALL: &[Decoder] = &[
     Decoder { name: "treeinfo", read: treeinfo },
     Decoder { name: "rpm-header", read: rpm_header },
     Decoder { name: "codec", read: codec },
+    #[cfg(feature = "site")]
     Decoder { name: "config", read: config },
+    #[cfg(feature = "site")]
     Decoder { name: "iso9660", read: iso9660 },
+    #[cfg(feature = "site")]
     Decoder { name: "mirror-list", read: mirror_list },
+    #[cfg(feature = "site")]
     Decoder { name: "bencode", read: bencode },
     Decoder { name: "names", read: names },
 ];
