@@ -96,7 +96,11 @@ impl Evr {
         Evr { epoch, version: version.into(), release: release.into() }
     }
 
-    /// Parses `[epoch:]version[-release]`; returns nothing for an epoch that is no number.
+    /// Parses `[epoch:]version[-release]`.
+    ///
+    /// Returns nothing for an epoch that is no number, and for a second `:` or `-`: rpm builds no
+    /// package and takes no dependency with one ("double separator"), and programs that read it all
+    /// the same do not agree on what it says.
     pub fn parse(text: &str) -> Option<Evr> {
         let (epoch, rest) = match text.split_once(':') {
             Some(("", rest)) => (0, rest),
@@ -104,7 +108,26 @@ impl Evr {
             None => (0, text),
         };
         let (version, release) = rest.split_once('-').unwrap_or((rest, ""));
-        Some(Evr::new(epoch, version, release))
+        let twice = rest.contains(':') || release.contains('-');
+        (!twice).then(|| Evr::new(epoch, version, release))
+    }
+
+    fn has_colon(&self) -> bool {
+        self.version.contains(':') || self.release.contains(':')
+    }
+
+    /// Writes the text, with an epoch of 0 only where it has to be seen.
+    fn write(&self, f: &mut fmt::Formatter<'_>, colon: bool) -> fmt::Result {
+        // Metadata can claim a version `2:3`. Shown as it is, it would be read as epoch 2; behind an
+        // epoch it is refused, or at least not taken for another.
+        if self.epoch != 0 || colon {
+            write!(f, "{}:", self.epoch)?;
+        }
+        f.write_str(&self.version)?;
+        if !self.release.is_empty() {
+            write!(f, "-{}", self.release)?;
+        }
+        Ok(())
     }
 }
 
@@ -137,14 +160,7 @@ impl Eq for Evr {}
 
 impl fmt::Display for Evr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.epoch != 0 {
-            write!(f, "{}:", self.epoch)?;
-        }
-        f.write_str(&self.version)?;
-        if !self.release.is_empty() {
-            write!(f, "-{}", self.release)?;
-        }
-        Ok(())
+        self.write(f, self.has_colon())
     }
 }
 
@@ -170,6 +186,9 @@ impl Nevra {
 
     /// Parses `name-[epoch:]version-release.arch`, with or without `.rpm` at the end, and also
     /// `epoch:name-version-release.arch`, which module metadata of old tools uses.
+    ///
+    /// Returns nothing for what rpm gives no package: a colon beside that of the epoch, an
+    /// architecture with a `-`, or one called `rpm`.
     pub fn parse(text: &str) -> Option<Nevra> {
         let text = text.strip_suffix(".rpm").unwrap_or(text);
         let (rest, arch) = text.rsplit_once('.')?;
@@ -181,7 +200,8 @@ impl Nevra {
             (None, None) => (name, 0, version),
             (Some(_), Some(_)) => return None,
         };
-        if [name, version, release, arch].iter().any(|part| part.is_empty()) {
+        let wrong = |part: &&str| part.is_empty() || part.contains(':');
+        if [name, version, release, arch].iter().any(wrong) || arch.contains('-') || arch == "rpm" {
             return None;
         }
         Some(Nevra::new(name, Evr::new(epoch, version, release), arch))
@@ -225,7 +245,9 @@ impl PartialOrd for Nevra {
 
 impl fmt::Display for Nevra {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}.{}", self.name, self.evr, self.arch)
+        write!(f, "{}-", self.name)?;
+        self.evr.write(f, self.evr.has_colon() || self.name.contains(':'))?;
+        write!(f, ".{}", self.arch)
     }
 }
 
@@ -313,6 +335,7 @@ mod tests {
         assert_eq!(Evr::parse("0:1.0-1"), Evr::parse("1.00-1"));
         assert_eq!(Evr::parse("x:1-1"), None);
         assert_eq!(Evr::parse("2:1.0").unwrap().to_string(), "2:1.0");
+        assert_eq!(Evr::parse(":1.0-1").unwrap().to_string(), "1.0-1");
     }
 
     #[test]
@@ -330,7 +353,55 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_separator_that_is_there_twice_is_refused_as_rpm_refuses_it() {
+        for wrong in ["1:2:3", "1:2:3-1", "1:2-3:4", "2-3:4", ":1:2", "1-2-3", "1:1-2-", "::"] {
+            assert_eq!(Evr::parse(wrong), None, "{wrong}");
+        }
+        for wrong in [
+            "a-1:2:3-1.x",
+            "a-1:2-3:4.x",
+            "1:a:b-1-1.x",
+            "a-1-1:1.x",
+            "a-1-1.x:y",
+            "a-b-c-1.2-1",
+            "a-1-1.rpm.rpm",
+        ] {
+            assert_eq!(Nevra::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_version_with_a_colon_is_not_shown_as_another_epoch() {
+        for (evr, shown) in [
+            (Evr::new(0, "2:3", "1"), "0:2:3-1"),
+            (Evr::new(0, "3", "1:2"), "0:3-1:2"),
+            (Evr::new(1, "2:3", ""), "1:2:3"),
+        ] {
+            assert_eq!(evr.to_string(), shown);
+            assert_eq!(Evr::parse(shown), None);
+            let nevra = Nevra::new("a", evr, "x").to_string();
+            assert!(nevra.starts_with("a-0:") || nevra.starts_with("a-1:"), "{nevra}");
+            assert_eq!(Nevra::parse(&nevra), None, "{nevra}");
+        }
+        let named = Nevra::new("2:a", Evr::new(0, "1", "1"), "x");
+        assert_eq!(named.to_string(), "2:a-0:1-1.x");
+        assert_eq!(Nevra::parse("2:a-0:1-1.x"), None);
+    }
+
     proptest! {
+        #[test]
+        fn what_is_parsed_is_shown_as_what_it_is(text in "[ab1:.-]{0,12}(\\.rpm){0,2}") {
+            let parts = |evr: &Evr| (evr.epoch, evr.version.clone(), evr.release.clone());
+            if let Some(evr) = Evr::parse(&text) {
+                let again = Evr::parse(&evr.to_string());
+                prop_assert_eq!(again.as_ref().map(parts), Some(parts(&evr)));
+            }
+            if let Some(nevra) = Nevra::parse(&text) {
+                prop_assert_eq!(Nevra::parse(&nevra.to_string()), Some(nevra));
+            }
+        }
+
         #[test]
         fn order_is_reflexive_and_antisymmetric(a in "[0-9a-c.~^_-]{0,9}", b in "[0-9a-c.~^_-]{0,9}") {
             prop_assert_eq!(rpmvercmp(&a, &a), Ordering::Equal);
