@@ -9,6 +9,7 @@ use cairn_releng::gates::RefGates;
 use cairn_releng::names::NameError;
 use cairn_releng::signing::{SigningError, Verdict};
 use cairn_store::Error as StoreError;
+use cairn_store::path::plain_json;
 use serde::Serialize;
 
 use crate::output::{self, Output};
@@ -89,9 +90,7 @@ impl Failure {
     pub fn report(&self, output: &Output) -> ExitCode {
         if !self.quiet {
             let text = if output.json {
-                output::plain_json(
-                    serde_json::to_string(self).expect("a failure is plain data") + "\n",
-                )
+                plain_json(serde_json::to_string(self).expect("a failure is plain data") + "\n")
             } else {
                 self.text(&output.for_talk())
             };

@@ -1,12 +1,11 @@
 //! What the operator sees: text or one JSON document on stdout, talk on stderr.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
-use cairn_store::path::is_plain;
+use cairn_store::path::plain_json;
 use serde::Serialize;
 
 use crate::args::{Color, Global};
@@ -155,23 +154,6 @@ pub fn document<T: Serialize>(command: &str, body: &T) -> io::Result<String> {
     let mut text = serde_json::to_string_pretty(&document).map_err(io::Error::other)?;
     text.push('\n');
     Ok(plain_json(text))
-}
-
-/// Escapes what JSON lets stand and a terminal obeys: DEL, the upper control characters, and what
-/// turns text around or hides it. A parser reads the same from it.
-pub fn plain_json(text: String) -> String {
-    let stands = |c: char| c == '\n' || is_plain(c);
-    if text.chars().all(stands) {
-        return text;
-    }
-    // Outside strings JSON is ASCII, and none of these is beyond four digits.
-    text.chars().fold(String::with_capacity(text.len() + 16), |mut out, c| {
-        match stands(c) {
-            true => out.push(c),
-            false => drop(write!(out, "\\u{:04x}", c as u32)),
-        }
-        out
-    })
 }
 
 /// Answers whether colour is wanted where no flag says so.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir};
 use crate::id::{OperationId, PackId, SnapshotId};
+use crate::path::plain_json;
 use crate::refs::RefName;
 
 /// One ref's move.
@@ -95,9 +96,10 @@ pub enum Append {
 impl Operation {
     /// Returns the bytes of its file.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("keys are strings");
-        bytes.push(b'\n');
-        bytes
+        let mut text = serde_json::to_string_pretty(self).expect("keys are strings");
+        text.push('\n');
+        // It is read with `cat` when nothing else works, and reasons come from anybody.
+        plain_json(text).into_bytes()
     }
 }
 

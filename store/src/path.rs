@@ -198,9 +198,42 @@ pub fn is_plain(c: char) -> bool {
     !c.is_control() && !is_invisible(c)
 }
 
-/// Direction overrides and zero-width characters: a name that uses them reads as another name.
+/// What turns text around or takes no room: a name that uses it reads as another name.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            // A whole alphabet that nobody sees.
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// Escapes in a JSON text what JSON lets stand and a terminal obeys: DEL, the upper control
+/// characters, and what turns text around or hides it. A parser reads the same from it.
+pub fn plain_json(text: String) -> String {
+    let stands = |c: char| c == '\n' || is_plain(c);
+    if text.chars().all(stands) {
+        return text;
+    }
+    // Outside strings JSON is ASCII, so all of these are in strings.
+    text.chars().fold(String::with_capacity(text.len() + 16), |mut out, c| {
+        match stands(c) {
+            true => out.push(c),
+            false => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = fmt::Write::write_fmt(&mut out, format_args!("\\u{unit:04x}"));
+                }
+            }
+        }
+        out
+    })
 }
 
 /// Shows a path of the machine, escaped like [`Escaped`].
@@ -252,9 +285,24 @@ mod tests {
             (b"caf\xc3\xa9", "caf\u{e9}"),
             (b"\xff\xfe", "\\xff\\xfe"),
             ("a\u{202e}b".as_bytes(), "a\\u{202e}b"),
+            ("a\u{61c}b\u{e0041}".as_bytes(), "a\\u{61c}b\\u{e0041}"),
             (b"back\\slash", "back\\\\slash"),
         ] {
             assert_eq!(Escaped(bytes).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_document_says_the_same_without_speaking_to_a_terminal() {
+        for (text, shown) in [
+            ("{\"a\": \"b\"}\n", "{\"a\": \"b\"}\n"),
+            ("\"caf\u{e9} \u{1f600}\"", "\"caf\u{e9} \u{1f600}\""),
+            ("\"\u{7f}\u{9b}31m\u{202e}\"", r#""\u007f\u009b31m\u202e""#),
+            ("\"\u{e0041}\"", r#""\udb40\udc41""#),
+        ] {
+            assert_eq!(plain_json(text.to_owned()), shown);
+            let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(read(shown), read(text));
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cairn_store::path::Escaped;
+use cairn_store::path::{Escaped, plain_json};
 use cairn_store::progress::Observer;
 
 use crate::config::format_duration;
@@ -28,8 +28,8 @@ pub(crate) struct Ask<'a> {
     pub command: &'a [String],
     /// When it is killed.
     pub timeout: Duration,
-    /// What it can read on stdin.
-    pub input: &'a [u8],
+    /// What it can read on stdin: one line of JSON.
+    pub document: &'a serde_json::Value,
 }
 
 /// How a command answered; what it did wrong is a phrase that begins with the program.
@@ -53,11 +53,13 @@ impl Ask<'_> {
         let scratch = Scratch::new()?;
         let program = self.command.first().map_or("", String::as_str);
         let program = Escaped(program.as_bytes()).to_string();
+        // A command that shows what it was told does not let a name speak to the terminal.
+        let input = plain_json(self.document.to_string() + "\n");
         let run = Program {
             command: self.command,
             dir: scratch.path(),
             name: self.name,
-            input: self.input,
+            input: input.as_bytes(),
             timeout: self.timeout,
             most: MAX_OUTPUT,
         };

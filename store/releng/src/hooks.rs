@@ -90,6 +90,5 @@ fn run_one(
     let command = command.map_err(crate::names::NameError::from)?;
     let mut document = document.clone();
     document["hook"] = name.into();
-    let input = document.to_string() + "\n";
-    Ask { name, command: &command, timeout: hook.timeout, input: input.as_bytes() }.run(observer)
+    Ask { name, command: &command, timeout: hook.timeout, document: &document }.run(observer)
 }

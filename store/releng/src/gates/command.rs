@@ -102,10 +102,8 @@ impl CommandGate<'_> {
         command: &[String],
         document: &serde_json::Value,
     ) -> Result<Findings> {
-        let input = document.to_string();
         let (name, timeout) = (self.name, self.timeout);
-        let answer =
-            Ask { name, command, timeout, input: input.as_bytes() }.run(subject.observer)?;
+        let answer = Ask { name, command, timeout, document }.run(subject.observer)?;
         let mut findings = Findings::of(super::for_ever(self.name));
         let (rule, message) = match answer {
             Answer::Success(_) => return Ok(findings),
