@@ -118,7 +118,7 @@ pub fn torrents(
         }
         (_, None) => None,
     };
-    let mut wanted = images(site, &release, version, &from.root)?;
+    let mut wanted = images(site, &release, version, &from.root, &mut report.notes)?;
     if wanted.is_empty() {
         let reason = format!(
             "{} has no installation image in isos/ that is called like {}; run cairn minor {} first",
@@ -207,6 +207,7 @@ fn images(
     release: &ReleaseView<'_>,
     version: Version,
     root: &DirEntry,
+    notes: &mut Vec<String>,
 ) -> Result<Vec<Image>> {
     let settings = &site.config.torrent;
     let excluded = glob_set("torrent.exclude", &settings.exclude)?;
@@ -216,9 +217,12 @@ fn images(
         let Some(Entry::Dir(found)) = lookup(&site.store, root, &dir)? else { continue };
         let tree = site.store.tree(&found.tree)?;
         let mut files: BTreeMap<&str, FileEntry> = BTreeMap::new();
+        let mut odd: Vec<&[u8]> = Vec::new();
         for (name, entry) in tree.entries() {
-            if let (Ok(name), Entry::File(file)) = (std::str::from_utf8(name), entry) {
-                files.insert(name, *file);
+            match (std::str::from_utf8(name), entry) {
+                (Ok(name), Entry::File(file)) => drop(files.insert(name, *file)),
+                (Err(_), Entry::File(_)) => odd.push(name),
+                (_, Entry::Dir(_) | Entry::Symlink(_)) => {}
             }
         }
         for variant in &site.config.defaults.iso_variants {
@@ -227,6 +231,15 @@ fn images(
                 continue;
             }
             let belongs = |name: &&str| name.starts_with("CHECKSUM") || name.starts_with(&image);
+            let odd = odd.iter().filter(|name| {
+                name.starts_with(b"CHECKSUM") || name.starts_with(image.as_bytes())
+            });
+            for path in odd.map(|name| dir.join(name)) {
+                let note = format!("{path} is in no torrent: there a name is UTF-8.");
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
             let mut chosen = Vec::new();
             for (name, file) in files.iter().filter(|(name, _)| belongs(name)) {
                 let path = dir.join(name.as_bytes());
@@ -315,6 +328,8 @@ fn make(
 
 /// Torrents are for everybody to read.
 const MODE: u32 = 0o644;
+/// What a link is called until it takes its place; a file's own name may have no room for more.
+const FRESH: &[u8] = b".cairn-new";
 /// A larger file is not a torrent of ours: one has at most some hundred kilobytes of hashes.
 const MAX_TORRENT: u64 = 64 << 20;
 
@@ -372,10 +387,9 @@ impl Place {
                 }
             }
             // By rename, so that a client that seeds never misses the file.
-            let fresh = [b".", link, b".new"].concat();
-            dir.remove_if_there(&fresh)?;
-            dir.symlink(target, &fresh)?;
-            dir.rename(&fresh, &dir, link, Replace::Yes)?;
+            dir.remove_if_there(FRESH)?;
+            dir.symlink(target, FRESH)?;
+            dir.rename(FRESH, &dir, link, Replace::Yes)?;
         }
         dir.sync()?;
         self.dir.sync()?;
