@@ -16,10 +16,10 @@ use crate::crashes::{small, small_update};
 use crate::world;
 
 const LIVE: &str = "mirror/pub/rocky/9.7";
-const ESC: &[u8] = b"x\x1b]0;title\x07\x9b\xc2\x9b31m\xe2\x80\xae\nline\xff";
+pub(crate) const ESC: &[u8] = b"x\x1b]0;title\x07\x9b\xc2\x9b31m\xe2\x80\xae\nline\xff";
 
 /// Returns the first character that has no place in a text for people.
-fn raw(bytes: &[u8]) -> Option<String> {
+pub(crate) fn raw(bytes: &[u8]) -> Option<String> {
     let Ok(text) = std::str::from_utf8(bytes) else { return Some("no UTF-8".to_owned()) };
     let shown = |c: char| c == '\n' || cairn_store::path::is_plain(c);
     let at = text.char_indices().find(|(_, c)| !shown(*c))?;
@@ -28,7 +28,7 @@ fn raw(bytes: &[u8]) -> Option<String> {
 }
 
 #[track_caller]
-fn plain(run: &Run, what: &str) {
+pub(crate) fn plain(run: &Run, what: &str) {
     assert_ne!(run.code(), Some(70), "{what}\n{}", run.report());
     assert_eq!(run.signal(), None, "{what}");
     for (stream, bytes) in [("stdout", run.out().into_bytes()), ("stderr", run.err().into_bytes())]
@@ -38,13 +38,13 @@ fn plain(run: &Run, what: &str) {
 }
 
 /// A release whose first compose has the names, and whose second has them with another content.
-struct Names {
-    world: World,
+pub(crate) struct Names {
+    pub(crate) world: World,
     kept: tempfile::TempDir,
 }
 
 impl Names {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let names = Self { world: world(), kept: tempfile::tempdir().unwrap() };
         let world = &names.world;
         world.cairn(["init"]).ok();
@@ -66,7 +66,7 @@ impl Names {
 
     /// Runs a command as a person would, and as a program would, who must both be safe.
     #[track_caller]
-    fn says<A: AsRef<OsStr>>(&self, verb: &str, args: impl IntoIterator<Item = A>) -> Run {
+    pub(crate) fn says<A: AsRef<OsStr>>(&self, verb: &str, args: impl IntoIterator<Item = A>) -> Run {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let run = Run::of(self.world.command().arg("-v").arg(verb).args(&args));
         plain(&run, &format!("cairn -v {verb} {args:?}"));
@@ -74,7 +74,7 @@ impl Names {
     }
 
     #[track_caller]
-    fn is_safe<A: AsRef<OsStr>>(&self, args: &[A]) {
+    pub(crate) fn is_safe<A: AsRef<OsStr>>(&self, args: &[A]) {
         let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
         let (verb, rest) = args.split_first().unwrap();
         self.says(verb.to_str().unwrap(), rest);
@@ -85,7 +85,7 @@ impl Names {
         }
     }
 
-    fn left(&self, name: &str) -> PathBuf {
+    pub(crate) fn left(&self, name: &str) -> PathBuf {
         self.kept.path().join(name)
     }
 }

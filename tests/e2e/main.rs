@@ -21,6 +21,7 @@ mod gc;
 mod hazards;
 mod history;
 mod hooks;
+mod hostile_deeds;
 mod hostile_names;
 mod html;
 mod hung;

@@ -48,7 +48,7 @@ fn in_production() -> World {
 
 /// Makes 9.8 what release 9 makes, and 9.7 what was before.
 #[track_caller]
-fn next_version(world: &World) {
+pub(crate) fn next_version(world: &World) {
     let text = fs::read_to_string(world.config()).unwrap();
     let from = "channel.stable = { version = \"9.7\", previous = \"9.6\"";
     assert!(text.contains(from), "{text}");
