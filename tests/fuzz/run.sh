@@ -1,0 +1,86 @@
+#!/bin/bash
+# Fuzzes every decoder, or those that are named, one after the other, and prints a row of the table in
+# docs/reliability.md for each. Needs a nightly toolchain and cargo-fuzz.
+#
+#   tests/fuzz/run.sh [--seconds N] [--sanitizer none|address] [--work DIR] [--no-build] [TARGET…]
+#
+# It begins with the corpus and with what earlier runs left in DIR/TARGET, adds what is new there, and
+# leaves inputs that crash as DIR/TARGET.crash-…; the corpus itself is not written to. After a crash the
+# next target goes on, and the exit code is 1.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+seconds=60
+sanitizer=none
+work=${TMPDIR:-/tmp}/cairn-fuzz
+build=yes
+targets=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --seconds) seconds=$2 && shift 2 ;;
+    --sanitizer) sanitizer=$2 && shift 2 ;;
+    --work) work=$2 && shift 2 ;;
+    --no-build) build=no && shift ;;
+    -*) sed -n '2,9s/^# \{0,1\}//p' run.sh >&2 && exit 2 ;;
+    *) targets+=("$1") && shift ;;
+    esac
+done
+if [ ${#targets[@]} -eq 0 ]; then
+    for path in targets/*.rs; do targets+=("$(basename "$path" .rs)"); done
+fi
+for target in "${targets[@]}"; do
+    if [ ! -e "targets/$target.rs" ]; then
+        echo "there is no target $target; there are: $(basename -s .rs targets/*.rs | tr '\n' ' ')" >&2
+        exit 2
+    fi
+done
+
+# Which words help, and how large an input is worth looking at.
+words_of() {
+    case $1 in
+    filelists | other) echo lists ;;
+    operation | snapshot | trees-json) echo json ;;
+    *) echo "$1" ;;
+    esac
+}
+size_of() {
+    case $1 in
+    iso9660) echo 131072 ;;
+    pack | primary | filelists | other | updateinfo | comps | modules | rpm-header) echo 65536 ;;
+    names) echo 1024 ;;
+    *) echo 16384 ;;
+    esac
+}
+
+mkdir -p "$work"
+if [ "$build" = yes ]; then
+    cargo +nightly fuzz build --fuzz-dir . -s "$sanitizer"
+fi
+built=${CARGO_TARGET_DIR:-target}/$(rustc +nightly -vV | sed -n 's/^host: //p')/release
+
+for target in "${targets[@]}"; do
+    if [ ! -x "$built/$target" ]; then
+        echo "$built/$target is not built; leave --no-build out" >&2
+        exit 2
+    fi
+done
+
+crashed=0
+echo "| target | executions | seconds | edges | findings |"
+echo "| --- | --- | --- | --- | --- |"
+for target in "${targets[@]}"; do
+    mkdir -p "$work/$target"
+    args=(-max_total_time="$seconds" -rss_limit_mb=1024 -timeout=20 -max_len="$(size_of "$target")")
+    words=dict/$(words_of "$target").dict
+    [ ! -e "$words" ] || args+=(-dict="$words")
+    log=$work/$target.log
+    found=0
+    "$built/$target" "${args[@]}" -artifact_prefix="$work/$target." -print_final_stats=1 \
+        "$work/$target" "corpus/$target" >"$log" 2>&1 || found=1
+    crashed=$((crashed | found))
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    took=$(sed -n 's/^Done [0-9]* runs in \([0-9]*\) second.*/\1/p' "$log")
+    edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
+    echo "| $target | ${runs:-?} | ${took:-?} | ${edges:-?} | $found |"
+done
+exit $crashed
