@@ -66,7 +66,11 @@ impl Names {
 
     /// Runs a command as a person would, and as a program would, who must both be safe.
     #[track_caller]
-    pub(crate) fn says<A: AsRef<OsStr>>(&self, verb: &str, args: impl IntoIterator<Item = A>) -> Run {
+    pub(crate) fn says<A: AsRef<OsStr>>(
+        &self,
+        verb: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Run {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let run = Run::of(self.world.command().arg("-v").arg(verb).args(&args));
         plain(&run, &format!("cairn -v {verb} {args:?}"));

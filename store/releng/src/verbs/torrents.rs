@@ -231,9 +231,9 @@ fn images(
                 continue;
             }
             let belongs = |name: &&str| name.starts_with("CHECKSUM") || name.starts_with(&image);
-            let odd = odd.iter().filter(|name| {
-                name.starts_with(b"CHECKSUM") || name.starts_with(image.as_bytes())
-            });
+            let odd = odd
+                .iter()
+                .filter(|name| name.starts_with(b"CHECKSUM") || name.starts_with(image.as_bytes()));
             for path in odd.map(|name| dir.join(name)) {
                 let note = format!("{path} is in no torrent: there a name is UTF-8.");
                 if !notes.contains(&note) {
