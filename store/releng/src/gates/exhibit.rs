@@ -36,13 +36,20 @@ pub(super) struct Built {
     parent: Dir,
     name: Vec<u8>,
     path: PathBuf,
-    _lock: OpenFile,
+    lock: Option<OpenFile>,
 }
 
 impl Drop for Built {
     fn drop(&mut self) {
         // What cannot be removed now is swept by the next command that builds one.
-        let _ = self.parent.remove_all(&self.name);
+        if let Ok(dir) = self.parent.dir(&self.name) {
+            let _ = dir.remove_all(TREE);
+            let _ = dir.remove_if_there(LOCK);
+        }
+        // NFS keeps what is open under another name, and its directory with it, so the lock is
+        // closed first. Whoever takes the directory over by then has put a lock of his own there.
+        self.lock = None;
+        let _ = self.parent.remove_dir(&self.name);
     }
 }
 
@@ -71,15 +78,16 @@ impl Exhibit {
             if !parent.make_dir(&name, 0o711)? {
                 continue;
             }
-            let dir = parent.dir(&name)?;
-            let lock = dir.lock_file(LOCK)?;
             // Between creating and locking, a sweep may have taken it for a dead one's.
-            if !lock.try_lock(LockKind::Exclusive)? || lock.stat()?.nlink == 0 {
-                continue;
-            }
+            let (dir, lock) = match locked(&parent, &name) {
+                Ok(Some(locked)) => locked,
+                Ok(None) => continue,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error.into()),
+            };
             let path = dir.path_of(TREE);
             // From here on it is removed whatever fails.
-            let built = Built { parent, name, path, _lock: lock };
+            let built = Built { parent, name, path, lock: Some(lock) };
             dir.make_dir(TREE, 0o700)?;
             let root = &subject.root;
             let (files, bytes) = (root.files, root.bytes);
@@ -124,13 +132,24 @@ fn sweep(parent: &Dir) {
         if !name.starts_with(PREFIX.as_bytes()) {
             continue;
         }
-        let free = || -> cairn_store::Result<bool> {
-            parent.dir(&name)?.open_file(LOCK)?.try_lock(LockKind::Exclusive)
-        };
-        if free().unwrap_or(false) {
-            let _ = parent.remove_all(&name);
-        }
+        let Ok(Some((_, lock))) = locked(parent, &name) else { continue };
+        let Ok(parent) = parent.try_clone() else { continue };
+        drop(Built { parent, name: name.into(), path: PathBuf::new(), lock: Some(lock) });
     }
+}
+
+/// Opens a tree's directory and takes its lock, which is made where a kill came before it or in
+/// the middle of removing. Nothing if somebody else has it, or has it no more and removed it.
+fn locked(parent: &Dir, name: &[u8]) -> cairn_store::Result<Option<(Dir, OpenFile)>> {
+    let dir = parent.dir(name)?;
+    let lock = dir.lock_file(LOCK)?;
+    if !lock.try_lock(LockKind::Exclusive)? {
+        return Ok(None);
+    }
+    // By its name: of a file that was removed while it was open, NFS still tells a link.
+    let ino = lock.stat()?.ino;
+    let is_there = dir.try_stat(LOCK)?.is_some_and(|stat| stat.ino == ino);
+    Ok(is_there.then_some((dir, lock)))
 }
 
 struct Building<'a> {
