@@ -322,10 +322,17 @@ impl Dir {
             let name = format!(".{}.tmp", hex_random()?).into_bytes();
             let file = self.create(&name)?;
             // Between creating and locking, a recovery may have taken it for a dead one's.
-            if file.try_lock(LockKind::Exclusive)? && file.stat()?.nlink > 0 {
+            if file.try_lock(LockKind::Exclusive)? && self.is_named(&name, &file)? {
                 return Ok((name, file));
             }
         }
+    }
+
+    /// Returns whether a name is that of this open file. Links are not asked for: a file that was
+    /// removed while it is open has one on NFS.
+    pub fn is_named(&self, name: &[u8], file: &OpenFile) -> Result<bool> {
+        let ino = file.stat()?.ino;
+        Ok(self.try_stat(name)?.is_some_and(|stat| stat.ino == ino))
     }
 
     /// Removes temporary files whose process is gone. Returns how many there were.
@@ -337,7 +344,9 @@ impl Dir {
             }
             // One that is gone by now, or not ours to read, is somebody else's.
             let Ok(file) = self.open_file(&name) else { continue };
-            if file.try_lock(LockKind::Exclusive)? && self.remove_if_there(&name)? {
+            // A shared lock tells that nobody has it for himself. NFS gives no other one to a
+            // handle that only reads, and what is finished may be no more than read.
+            if file.try_lock(LockKind::Shared)? && self.remove_if_there(&name)? {
                 removed += 1;
             }
         }

@@ -191,8 +191,9 @@ impl Pool {
         let names = self.tmp.names()?;
         for name in &names {
             let Some(token) = name.strip_prefix(b"batch-") else { continue };
-            let Ok(marker) = self.tmp.open_file(name) else { continue };
-            if marker.try_lock(LockKind::Exclusive)? {
+            // For writing, because NFS locks nothing for its holder alone that is open to be read.
+            let Ok(marker) = self.tmp.append(name) else { continue };
+            if marker.try_lock(LockKind::Exclusive)? && self.tmp.is_named(name, &marker)? {
                 dead.push((token.to_vec(), name.clone(), marker));
             }
         }
@@ -430,7 +431,9 @@ impl<'p> Batch<'p> {
             let name = format!("batch-{}", self.token);
             let file = self.pool.tmp.lock_file(name.as_bytes())?;
             // Between creating and locking, a recovery may have taken it for a dead one's.
-            if file.try_lock(LockKind::Exclusive)? && file.stat()?.nlink > 0 {
+            if file.try_lock(LockKind::Exclusive)?
+                && self.pool.tmp.is_named(name.as_bytes(), &file)?
+            {
                 *marker = Some(file);
                 fault::hit(CrashPoint::BatchOpened);
             }

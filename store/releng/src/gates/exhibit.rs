@@ -146,9 +146,7 @@ fn locked(parent: &Dir, name: &[u8]) -> cairn_store::Result<Option<(Dir, OpenFil
     if !lock.try_lock(LockKind::Exclusive)? {
         return Ok(None);
     }
-    // By its name: of a file that was removed while it was open, NFS still tells a link.
-    let ino = lock.stat()?.ino;
-    let is_there = dir.try_stat(LOCK)?.is_some_and(|stat| stat.ino == ino);
+    let is_there = dir.is_named(LOCK, &lock)?;
     Ok(is_there.then_some((dir, lock)))
 }
 

@@ -56,7 +56,7 @@ impl Scratch {
             let dir = parent.dir(&name)?;
             let lock = dir.lock_file(LOCK)?;
             // Between creating and locking, a sweep may have taken it for a dead one's.
-            if !lock.try_lock(LockKind::Exclusive)? || lock.stat()?.nlink == 0 {
+            if !lock.try_lock(LockKind::Exclusive)? || !dir.is_named(LOCK, &lock)? {
                 continue;
             }
             dir.make_dir(WORK, 0o700)?;
@@ -140,7 +140,8 @@ pub(super) fn sweep_within(parent: &Dir) {
         if !dir.stat_self().is_ok_and(|stat| stat.uid == own) {
             continue;
         }
-        let dead = match dir.open_file(LOCK) {
+        // For writing, because NFS locks nothing for its holder alone that is open to be read.
+        let dead = match dir.append(LOCK) {
             Ok(lock) => lock.try_lock(LockKind::Exclusive).unwrap_or(false),
             // One without a lock is being made right now, unless it is old.
             Err(_) => dir.stat_self().is_ok_and(|stat| {
