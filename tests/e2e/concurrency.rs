@@ -6,25 +6,20 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use cairn_testkit::sample::Compose;
-use cairn_testkit::{FsKind, Run, Running, Signal, World, available, hostile, not_on, treecmp};
+use cairn_testkit::{Run, Running, Signal, World, hostile, treecmp};
 use serde_json::Value;
 
 use crate::crashes::{no_leftovers, publish, published, small, small_update};
 use crate::world;
 
-/// Holes that take seconds to hash and no space to keep, in bytes.
-const LONG: u64 = 12 << 30;
 /// Longer than any answer may take that waits for nobody.
 const AT_ONCE: Duration = Duration::from_secs(20);
-
-/// Why a long ingest is none for tests there.
-const NO_HOLES: &str = "it tells no holes, so gigabytes of them are read and written";
 
 /// A directory whose ingest takes long.
 fn long_compose(world: &World, name: &str) -> PathBuf {
     let dir = world.places().compose.join(name);
     fs::create_dir(&dir).unwrap();
-    hostile::sparse(&dir, LONG);
+    hostile::long(&dir);
     fs::write(dir.join("small"), name).unwrap();
     dir
 }
@@ -115,7 +110,6 @@ fn ingests_of_different_refs_go_side_by_side() {
 
 #[test]
 fn of_two_writers_of_a_ref_one_waits_or_is_told_who_holds_it() {
-    let Some(()) = available(not_on(&[FsKind::Bindfs], NO_HOLES)) else { return };
     let world = world();
     published(&world);
     let dir = long_compose(&world, "long");
@@ -255,7 +249,6 @@ fn releases_are_promoted_and_rolled_back_at_the_same_time() {
 
 #[test]
 fn readers_and_other_writers_do_not_wait_for_an_ingest_that_stands_still() {
-    let Some(()) = available(not_on(&[FsKind::Bindfs], NO_HOLES)) else { return };
     let world = world();
     published(&world);
     small_update().write(&world.places().compose).unwrap();

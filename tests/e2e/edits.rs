@@ -21,11 +21,13 @@ fn live(world: &World) -> PathBuf {
     world.production(LIVE).canonicalize().unwrap()
 }
 
-/// The trees of the view that are not live.
+/// The trees of the view that are not live. Where links are swapped, the live one lies there too.
 fn kept(world: &World) -> Vec<PathBuf> {
-    let dir = world.production(".cairn/views/production+9.7");
+    let dir = world.production(".cairn/views/production+9.7").canonicalize().unwrap();
+    let live = live(world);
     let all = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut trees: Vec<_> = all.filter(|path| path.is_dir() && !path.is_symlink()).collect();
+    let mut trees: Vec<_> =
+        all.filter(|path| path.is_dir() && !path.is_symlink() && *path != live).collect();
     trees.sort();
     trees
 }

@@ -270,7 +270,7 @@ fn a_stuck_cron_job_does_not_pile_up() {
     published(&world);
     let dir = world.places().compose.join("long");
     fs::create_dir(&dir).unwrap();
-    hostile::sparse(&dir, 12 << 30);
+    hostile::long(&dir);
     let mut holder = world.start(["ingest", "--as", "compose/9/Rocky", dir.to_str().unwrap()]);
     let lock = world.places().store.join("locks/ref-compose+9+Rocky");
     let named = format!("\"pid\":{}", holder.id());

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use cairn_testkit::filesystem::{FsKind, Loop};
 use cairn_testkit::sample::{Places, Written};
 use cairn_testkit::treecmp::{self, On};
-use cairn_testkit::{World, available, metadata};
+use cairn_testkit::{World, available, hostile, metadata};
 
 /// Where production is on its mount.
 pub const PRODUCTION: &str = "mirror/pub/rocky/9.7";
@@ -304,8 +304,7 @@ fn dress(written: &Written, content: &str) {
         let path = many.join(format!("{number:050}"));
         write(&path, b"one content, many names", 0o644);
         // Both, because bindfs does not set one alone.
-        let times = fs::FileTimes::new().set_accessed(time).set_modified(time);
-        fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+        hostile::date(&fs::File::options().write(true).open(&path).unwrap(), time).unwrap();
     }
 }
 

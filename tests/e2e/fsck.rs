@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use cairn_fsck::{Code, Severity};
-use cairn_testkit::{CrashPoint, World, treecmp};
+use cairn_testkit::{CrashPoint, World, hostile, treecmp};
 use serde_json::Value;
 
 use crate::crashes::{publish, published, small_update};
@@ -259,7 +259,7 @@ const CASES: &[Case] = &[
             let file = File::options().write(true).open(object(world, BASH)).unwrap();
             let mtime = file.metadata().unwrap().modified().unwrap();
             file.write_all_at(b"\xff", 200).unwrap();
-            file.set_modified(mtime).unwrap();
+            hostile::date(&file, mtime).unwrap();
         },
         subject: "",
         affected: "staging/9.7-RC2:BaseOS/x86_64/os/Packages/b/bash-5.1.8-9.el9.x86_64.rpm",
@@ -418,7 +418,7 @@ const CASES: &[Case] = &[
             let path = live(world, BASH);
             let mtime = fs::metadata(&path).unwrap().modified().unwrap();
             edit(&path, |bytes| bytes[100] ^= 1);
-            File::open(&path).unwrap().set_modified(mtime).unwrap();
+            hostile::date(&File::open(&path).unwrap(), mtime).unwrap();
         },
         subject: "production/9.7",
         affected: "bash-5.1.8-9.el9.x86_64.rpm: its content was changed",
@@ -744,7 +744,7 @@ fn rot(path: &Path) {
     let file = File::options().write(true).open(path).unwrap();
     let mtime = file.metadata().unwrap().modified().unwrap();
     file.write_all_at(b"\xff\x00", 200).unwrap();
-    file.set_modified(mtime).unwrap();
+    hostile::date(&file, mtime).unwrap();
 }
 
 fn id_of(world: &World, path: &str) -> String {
@@ -759,11 +759,11 @@ fn a_quick_check_reads_what_should_share_an_inode_and_does_not() {
     let mtime = fs::metadata(&path).unwrap().modified().unwrap();
     let bytes = fs::read(&path).unwrap();
     edit(&path, |_| {});
-    File::open(&path).unwrap().set_modified(mtime).unwrap();
+    hostile::date(&File::open(&path).unwrap(), mtime).unwrap();
     let report = world.json(["fsck"]);
     assert_eq!(report["bytes_hashed"], bytes.len(), "{report}");
     edit(&path, |bytes| bytes[300] ^= 1);
-    File::open(&path).unwrap().set_modified(mtime).unwrap();
+    hostile::date(&File::open(&path).unwrap(), mtime).unwrap();
     let run = world.cairn(["--json", "fsck"]).exits(3);
     let finding = &run.json()["findings"][0];
     assert_eq!(finding["code"], "view-drift", "{finding}");
@@ -801,7 +801,7 @@ fn an_object_is_restored_from_wherever_its_content_still_is() {
         for path in places {
             let mtime = fs::metadata(path).unwrap().modified().unwrap();
             edit(path, |_| {});
-            File::open(path).unwrap().set_modified(mtime).unwrap();
+            hostile::date(&File::open(path).unwrap(), mtime).unwrap();
         }
         if source == "sibling" {
             let sibling = world.production(format!("{name}~1"));

@@ -479,7 +479,9 @@ fn a_respin_and_another_candidate_move_the_links_right() {
     fs::remove_file(world.staging(DIR).join("9.7")).unwrap();
     world.cairn(["minor", "9"]).ok();
     assert_eq!(link("latest-9").unwrap(), Path::new("9.7"));
-    assert_eq!(link("9.7"), None, "it is the tree");
+    // Where links are swapped, the tree is behind one of cairn's own.
+    let tree = link("9.7").is_none_or(|to| to.to_str().unwrap().contains(".cairn/views/"));
+    assert!(tree, "{:?}", link("9.7"));
     assert!(world.staging(DIR).join("9.7/BaseOS").is_dir());
     assert!(fs::symlink_metadata(world.staging(DIR).join("9.7/9.7")).is_err());
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cairn_testkit::{CrashPoint, Run, World};
+use cairn_testkit::{CrashPoint, Run, World, settle};
 
 use crate::crashes::{small, small_update};
 use crate::world;
@@ -108,6 +108,8 @@ fn lived(umask: &str) -> BTreeSet<(String, u32)> {
     }
     fs::write(world.places().store.join("format"), "{}").unwrap();
     fs::write(world.places().store.join("index.redb"), "no index").unwrap();
+    // A repair must find the damage by each name of the file.
+    settle();
     run(&["fsck", "--repair"]);
     look();
     // What a killed command leaves: the files that it was writing.

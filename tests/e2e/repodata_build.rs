@@ -109,7 +109,7 @@ fn state(dir: &Path) -> Vec<(PathBuf, u64, i64, i64)> {
 /// Moves a file's time to some seconds ago: long enough for it not to have been written just now.
 fn date(path: &Path, ago: u64) {
     let time = SystemTime::now() - Duration::from_secs(ago);
-    fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    hostile::date(&fs::File::options().append(true).open(path).unwrap(), time).unwrap();
 }
 
 #[test]
@@ -241,13 +241,13 @@ fn a_package_that_was_written_while_the_metadata_was_made_is_read_again() {
     let rpm = plain.rpms().remove(0);
     // In the same second, in which it may be written again.
     let time = SystemTime::now() + Duration::from_secs(2);
-    fs::File::options().append(true).open(&rpm).unwrap().set_modified(time).unwrap();
+    hostile::date(&fs::File::options().append(true).open(&rpm).unwrap(), time).unwrap();
     plain.build(&[]);
     let number = plain.rpms().len() as u64;
     let mut bytes = fs::read(&rpm).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&rpm, bytes).unwrap();
-    fs::File::options().append(true).open(&rpm).unwrap().set_modified(time).unwrap();
+    hostile::date(&fs::File::options().append(true).open(&rpm).unwrap(), time).unwrap();
     assert_eq!(counts(&plain.build(&[])), [number, number - 1, 1, 1, 0]);
     plain.repo().assert_true();
     // It is read each time, and as nothing differs nothing is written.

@@ -455,8 +455,8 @@ fn adoption(reader: &mut Reader) {
     fs::create_dir_all(live.parent().unwrap()).unwrap();
     let from = written.dir.join("compose");
     Run::of(std::process::Command::new("cp").arg("-a").arg(&from).arg(&live)).ok();
-    for args in [&["adopt", PRODUCTION, "-n"][..], &["adopt", PRODUCTION]] {
-        reader.look(&world.json(args));
+    for plan in [&["-n"][..], &[]] {
+        reader.look(&world.json(crate::adopt::adopt().iter().chain(plan)));
     }
 }
 

@@ -7,12 +7,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 use crate::filesystem::{FsKind, Loop};
-use crate::unavailable::Unavailable;
+use crate::unavailable::{Unavailable, available};
 
 /// The variable.
 const NAME: &str = "CAIRN_TEST_FS";
@@ -90,6 +91,43 @@ pub fn exchanges() -> Result<(), Unavailable> {
     })
 }
 
+/// Answers whether a file that somebody has open is replaced in one step where worlds stand. FUSE
+/// and clients of NFS first give it another name, so for a moment there is no file of its name for
+/// readers on the same host.
+///
+/// # Errors
+///
+/// [`Unavailable`] with the name that it got.
+pub fn replaces_what_is_open() -> Result<(), Unavailable> {
+    let ground = Ground::new();
+    let (old, new) = (ground.path().join("old"), ground.path().join("new"));
+    let made = std::fs::write(&old, "old").and_then(|()| std::fs::write(&new, "new"));
+    let replaced = made.and_then(|()| {
+        let _open = std::fs::File::open(&old)?;
+        std::fs::rename(&new, &old)?;
+        let names = std::fs::read_dir(ground.path())?;
+        names.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
+    });
+    let mut names = replaced.unwrap_or_else(|error| panic!("{}: {error}", ground.path().display()));
+    names.retain(|name| name != "old");
+    match names.first() {
+        None => Ok(()),
+        Some(name) => Err(Unavailable::Refused {
+            what: "replacing an open file in one step".to_owned(),
+            reason: format!("it was moved to {}", name.display()),
+        }),
+    }
+}
+
+/// Returns the ways of swapping views that can be asked for where worlds stand, and says so where
+/// it is not both.
+pub fn swaps() -> &'static [&'static str] {
+    match available(exchanges()) {
+        Some(()) => &["exchange", "symlink"],
+        None => &["symlink"],
+    }
+}
+
 /// Says why a test cannot hold on some kinds of filesystem, if worlds stand on one of them.
 ///
 /// # Errors
@@ -101,6 +139,14 @@ pub fn not_on(kinds: &[FsKind], reason: &str) -> Result<(), Unavailable> {
             Err(Unavailable::Refused { what: format!("on {kind:?}"), reason: reason.to_owned() })
         }
         _ => Ok(()),
+    }
+}
+
+/// Waits until every name of a file says of it what is so. A kernel remembers attributes that FUSE
+/// told it for a second, and through bindfs a link is another file to it; elsewhere names agree.
+pub fn settle() {
+    if matches!(asked(), Asked::Kind(FsKind::Bindfs)) {
+        std::thread::sleep(Duration::from_millis(1100));
     }
 }
 
@@ -159,7 +205,6 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
-    use crate::available;
 
     #[test]
     fn those_who_stand_on_a_filesystem_share_it_and_the_last_takes_it_away() {

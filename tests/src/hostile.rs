@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::unavailable::{self, Unavailable};
@@ -252,7 +252,7 @@ pub fn same_size_same_mtime(file: &Path) {
     fine(fs::set_permissions(&next, metadata.permissions()), &next);
     let opened = fine(File::options().write(true).open(&next), &next);
     let mtime = fine(metadata.modified(), file);
-    fine(opened.set_times(FileTimes::new().set_modified(mtime)), &next);
+    fine(date(&opened, mtime), &next);
     fine(fs::rename(&next, file), file);
 }
 
@@ -270,6 +270,51 @@ pub fn sparse(dir: &Path, size: u64) -> PathBuf {
         fine(file.write_all_at(b"data", at), &path);
     }
     path
+}
+
+/// Adds `sparse`, of a size that takes seconds to ingest and next to no space to keep: 12 GiB where
+/// the filesystem tells where its holes are. Where it does not, as through FUSE, every zero of them
+/// would be read and written, and 512 MiB take as long.
+///
+/// # Panics
+///
+/// If the filesystem has no files of that size.
+#[track_caller]
+pub fn long(dir: &Path) -> PathBuf {
+    let path = sparse(dir, 12 << 30);
+    let file = fine(File::options().write(true).open(&path), &path);
+    if tells_holes(&file).is_err() {
+        fine(file.set_len(512 << 20), &path);
+    }
+    path
+}
+
+/// Answers whether the filesystem tells where the holes are in a file of [`sparse`].
+///
+/// # Errors
+///
+/// [`Unavailable`] where it does not, as through FUSE and NFS 4.1.
+pub fn tells_holes(file: &File) -> Result<(), Unavailable> {
+    // From within the hole that follows the first bytes.
+    let hole = 1 << 20;
+    let data = rustix::fs::seek(file, SeekFrom::Data(hole));
+    let reason = match data {
+        Ok(data) if data > hole => return Ok(()),
+        Ok(_) => "they are told as data".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Unavailable::Refused { what: "finding holes".to_owned(), reason })
+}
+
+/// Sets a file's modification time.
+///
+/// Its access time is set with it: bindfs passes over a modification time that comes alone.
+///
+/// # Errors
+///
+/// The system's.
+pub fn date(file: &File, mtime: SystemTime) -> std::io::Result<()> {
+    file.set_times(FileTimes::new().set_accessed(mtime).set_modified(mtime))
 }
 
 /// A thread that works on a path until it is dropped.

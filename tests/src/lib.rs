@@ -39,7 +39,7 @@ mod world;
 pub use cairn_releng::sample;
 pub use cairn_store::fault::CrashPoint;
 pub use filesystem::FsKind;
-pub use ground::{Ground, exchanges, not_on};
+pub use ground::{Ground, exchanges, not_on, replaces_what_is_open, settle, swaps};
 pub use keys::Keys;
 pub use run::{Run, Running};
 /// What [`Running::signal`] takes.
