@@ -4,6 +4,7 @@
 //! read of them is only what decides which belong together and which packages they name.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::Deserialize;
@@ -18,7 +19,8 @@ const MAX_DOCUMENTS: usize = 100_000;
 /// One document with its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// The document from its `---` line to before the next.
+    /// The document from its `---` line to before the next, with a newline at its end: where the
+    /// file left one of these out, they were added.
     pub bytes: Vec<u8>,
     /// What it says.
     pub content: Content,
@@ -94,7 +96,7 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Document>> {
             return Err(Error::record(file, format!("document {number}"), "too large"));
         }
         if let Some(content) = parse(file, number, bytes)? {
-            documents.push(Document { bytes: bytes.to_vec(), content });
+            documents.push(Document { bytes: framed(bytes), content });
         }
     }
     Ok(documents)
@@ -102,59 +104,69 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Document>> {
 
 /// Returns the documents as one file.
 pub fn write(documents: &[Document]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for document in documents {
-        if !document.bytes.starts_with(b"---") {
-            out.extend_from_slice(b"---\n");
-        }
-        out.extend_from_slice(&document.bytes);
-        if !out.ends_with(b"\n") {
-            out.push(b'\n');
-        }
-    }
-    out
+    documents.iter().flat_map(|document| &document.bytes).copied().collect()
+}
+
+/// Returns a document that can stand between others, and that is equal however it stood in its file.
+fn framed(bytes: &[u8]) -> Vec<u8> {
+    let start: &[u8] = if starts_document(bytes) { b"" } else { b"---\n" };
+    let end: &[u8] = if bytes.ends_with(b"\n") { b"" } else { b"\n" };
+    [start, bytes, end].concat()
 }
 
 /// Merges documents: those of `newer` replace those of `older` that say the same thing again.
 /// Order is kept, new ones come last.
 pub fn merge(older: Vec<Document>, newer: Vec<Document>) -> Vec<Document> {
-    let mut at: BTreeMap<String, usize> = BTreeMap::new();
+    let mut at: BTreeMap<Key, usize> = BTreeMap::new();
     let mut merged: Vec<Document> = Vec::new();
     for document in older.into_iter().chain(newer) {
-        match document.content.key().map(|key| (at.get(&key).copied(), key)) {
-            Some((Some(index), _)) => merged[index] = document,
-            Some((None, key)) => {
-                at.insert(key, merged.len());
+        match at.entry(document.key()) {
+            Entry::Occupied(index) => merged[*index.get()] = document,
+            Entry::Vacant(index) => {
+                index.insert(merged.len());
                 merged.push(document);
             }
-            None if merged.contains(&document) => {}
-            None => merged.push(document),
         }
     }
     merged
 }
 
-impl Content {
-    /// Returns what two documents share that replace each other.
-    fn key(&self) -> Option<String> {
-        match self {
-            Content::Stream(stream) => Some(format!("stream {}", stream.nsvca)),
-            Content::Defaults { module } => Some(format!("defaults {module}")),
+/// What two documents share that replace each other. Not one text: a name may hold what separates it
+/// from the next.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Stream(Nsvca),
+    Defaults(String),
+    Obsoletes(String, String, Option<String>),
+    /// Only itself.
+    Other(Vec<u8>),
+}
+
+impl Document {
+    fn key(&self) -> Key {
+        match &self.content {
+            Content::Stream(stream) => Key::Stream(stream.nsvca.clone()),
+            Content::Defaults { module } => Key::Defaults(module.clone()),
             Content::Obsoletes { module, stream, context } => {
-                Some(format!("obsoletes {module}:{stream}:{}", context.as_deref().unwrap_or("*")))
+                Key::Obsoletes(module.clone(), stream.clone(), context.clone())
             }
-            Content::Other { .. } => None,
+            Content::Other { .. } => Key::Other(self.bytes.clone()),
         }
     }
 }
 
-/// Splits at the lines that start documents. A line that starts with `---` is never content.
+/// Returns whether a line starts a document; such a line is never content.
+fn starts_document(line: &[u8]) -> bool {
+    let rest = line.strip_prefix(b"---");
+    rest.is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
+}
+
+/// Splits at the lines that start documents.
 fn split(bytes: &[u8]) -> Vec<&[u8]> {
     let mut starts = vec![0];
     let mut at = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let marker = line.strip_prefix(b"---");
-        if at > 0 && marker.is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace)) {
+        if at > 0 && starts_document(line) {
             starts.push(at);
         }
         at += line.len();
@@ -298,6 +310,34 @@ data:
         assert_eq!(merged[1], newer[1]);
         assert_eq!(merged[4], newer[0]);
         assert_eq!(merge(older.clone(), older.clone()), older);
+    }
+
+    #[test]
+    fn a_document_is_the_same_whatever_its_file_left_out() {
+        // Found by fuzzing: the last without its newline was kept beside itself.
+        let bare = read("f", b"document: other\ndata: {}").unwrap();
+        assert_eq!(bare[0].bytes, b"---\ndocument: other\ndata: {}\n");
+        let written = read("f", &write(&bare)).unwrap();
+        assert_eq!(merge(bare.clone(), written), bare);
+        // A key may begin like a marker, and must not end up in the document before it.
+        let odd = read("f", b"---a: b\ndocument: other\n").unwrap();
+        let both = [bare, odd].concat();
+        assert_eq!(read("f", &write(&both)).unwrap(), both);
+    }
+
+    #[test]
+    fn documents_of_names_with_separators_do_not_replace_each_other() {
+        let stream = |name: &str, stream: &str| {
+            format!("---\ndocument: modulemd\ndata: {{name: \"{name}\", stream: \"{stream}\"}}\n")
+        };
+        let obsoletes = |context: &str| {
+            format!("---\ndocument: modulemd-obsoletes\ndata: {{module: a, stream: b{context}}}\n")
+        };
+        let text = stream("a:b", "c") + &stream("a", "b:c");
+        let text = text + &obsoletes("") + &obsoletes(", context: \"*\"");
+        let documents = read("f", text.as_bytes()).unwrap();
+        assert_eq!(documents.len(), 4);
+        assert_eq!(merge(documents.clone(), vec![]), documents);
     }
 
     #[test]
