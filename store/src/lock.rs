@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::fs::{self, Dir, LockKind, OpenFile};
-use crate::path::display;
+use crate::path::{Escaped, display};
 use crate::progress::Observer;
 use crate::refs::RefName;
 
@@ -54,11 +54,15 @@ impl Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It is what another wrote, and a command line has whatever somebody typed.
+        let plain = |text: &str| Escaped(text.as_bytes()).to_string();
         match self.since {
             Some(since) => write!(
                 f,
                 "held since {since:.0} by process {} on {} ({})",
-                self.pid, self.host, self.command
+                self.pid,
+                plain(&self.host),
+                plain(&self.command)
             ),
             None => f.write_str("held by a process that has not said its name"),
         }
@@ -379,6 +383,17 @@ mod tests {
         is_lost(&lock, "by process 7 on elsewhere (cairn promote 9)");
         file.set_len(0).unwrap();
         is_lost(&lock, "was changed");
+    }
+
+    #[test]
+    fn a_holder_is_named_without_speaking_to_the_terminal() {
+        let host = "h\u{9b}2J".to_owned();
+        let holder = Holder { host, ..Holder::this("hold -m \u{1b}]0;x\u{7}\u{202e}\n") };
+        let shown = holder.to_string();
+        assert!(
+            shown.ends_with("on h\\u{9b}2J (hold -m \\u{1b}]0;x\\u{7}\\u{202e}\\n)"),
+            "{shown}"
+        );
     }
 
     #[test]

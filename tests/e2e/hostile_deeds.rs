@@ -241,6 +241,26 @@ fn a_torrent_has_its_files_whatever_they_are_called_and_says_so_plainly() {
 }
 
 #[test]
+fn whoever_holds_a_lock_with_hostile_words_is_named_plainly() {
+    let names = Names::new();
+    let world = &names.world;
+    let reason = "x\u{1b}]0;title\u{7}\u{9b}2J\u{202e}";
+    names.says("rollback", ["production/9.7", "-m", reason]);
+    // The next who holds it has not said yet who it is: what stands there is of the last one.
+    let lock = world.places().store.join("locks/ref-production+9.7");
+    let lock = fs::File::options().write(true).open(lock).unwrap();
+    lock.lock().unwrap();
+    for more in [&[][..], &["--json"], &["--progress", "plain"], &["--progress", "json"]] {
+        let args = ["--lock-wait", "1s", "rollback", "production/9.7"];
+        let run = world.cairn(more.iter().chain(&args)).exits(11);
+        plain(&run, &format!("{more:?} of a ref that is busy"));
+        let said = run.err().replace("\\\\", "\\");
+        assert!(said.contains(r"-m x\u{1b}]0;title\u{7}\u{9b}2J\u{202e}"), "{said}");
+    }
+    names.is_safe(&["status"]);
+}
+
+#[test]
 fn an_exported_log_of_hostile_words_is_plain_and_sound() {
     let mut names = Names::new();
     names.world.env("SUDO_USER", OsString::from_vec(ESC.to_vec()));

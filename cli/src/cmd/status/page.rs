@@ -26,8 +26,10 @@ pub fn text(
     let mut text = format!("Store {}, {operations}{}.\n", document.store, last.unwrap_or_default());
     for HeldLock { what, holder } in &document.locks {
         let since = holder.since.map(|since| format!(" for {}", age(since, now)));
+        // Of a lock that is no ref's, it is the name of a file.
+        let what = Escaped(what.as_bytes());
         let line = format!("{what} is locked{}, {holder}.", since.unwrap_or_default());
-        let _ = writeln!(text, "{}", output.warn(&Escaped(line.as_bytes()).to_string()));
+        let _ = writeln!(text, "{}", output.warn(&line));
     }
     let mut table = Table::default();
     // Where there is little room the age says enough.
