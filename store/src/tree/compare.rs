@@ -37,20 +37,20 @@ pub(crate) fn merge<'a>(left: Entries<'a>, right: Entries<'a>) -> impl Iterator<
 
 /// What differs between two directories: the names that one of them lacks and those that stand for
 /// something else, in order. It takes the room of the change and not that of the directories.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Differences {
     names: Vec<u8>,
     rows: Vec<Row>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Row {
     /// Where the name ends.
     end: usize,
     sides: Sides,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Sides {
     Old(Entry),
     New(Entry),
@@ -76,6 +76,19 @@ impl Differences {
         differences
     }
 
+    /// Returns the same, seen from the other side.
+    pub(super) fn reversed(&self) -> Self {
+        let reversed = |row: &Row| {
+            let sides = match &row.sides {
+                Sides::Old(old) => Sides::New(old.clone()),
+                Sides::New(new) => Sides::Old(new.clone()),
+                Sides::Both(old, new) => Sides::Both(new.clone(), old.clone()),
+            };
+            Row { end: row.end, sides }
+        };
+        Self { names: self.names.clone(), rows: self.rows.iter().map(reversed).collect() }
+    }
+
     /// Iterates over what differs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Pair<'_>> {
         let mut start = 0;
@@ -94,5 +107,50 @@ impl Differences {
 impl Weight for Differences {
     fn weight(&self) -> usize {
         self.names.capacity() + self.rows.capacity() * size_of::<Row>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fs::Time;
+    use crate::id::ObjectId;
+    use crate::tree::FileEntry;
+
+    fn tree() -> impl Strategy<Value = Tree> {
+        prop::collection::btree_map("[a-d]{1,2}", 0u8..3, 0..8).prop_map(|model| {
+            let entry = |content| {
+                let (object, mtime) = (ObjectId::of(&[content]), Time::default());
+                Entry::File(FileEntry { object, size: 1, mode: 0o644, mtime })
+            };
+            let named = |(name, content): (String, u8)| (name.into_bytes().into(), entry(content));
+            Tree::new(model.into_iter().map(named).collect()).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_differs_is_all_that_differs_from_either_side(old in tree(), new in tree()) {
+            let differences = Differences::between(&old, &new);
+            let names: Vec<_> = differences.iter().map(|pair| match pair {
+                Pair::Left(name, before) => (name, Some(before), None),
+                Pair::Right(name, after) => (name, None, Some(after)),
+                Pair::Both(name, before, after) => (name, Some(before), Some(after)),
+            }).collect();
+            for (name, before, after) in &names {
+                prop_assert_eq!(*before, old.get(name));
+                prop_assert_eq!(*after, new.get(name));
+                prop_assert_ne!(before, after);
+            }
+            let all = old.entries().iter().chain(new.entries());
+            let differing = all.filter(|(name, _)| old.get(name) != new.get(name));
+            let mut expected: Vec<_> = differing.map(|(name, _)| name).collect();
+            expected.sort_unstable();
+            expected.dedup();
+            prop_assert_eq!(names.into_iter().map(|(name, ..)| name).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(differences.reversed(), Differences::between(&new, &old));
+        }
     }
 }

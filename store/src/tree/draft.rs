@@ -138,10 +138,15 @@ impl Nodes for Draft<'_> {
 
     fn differences(&self, old: &TreeId, new: &TreeId) -> Result<Arc<Differences>> {
         let pair = (*old, *new);
-        if let Some(known) = locked(&self.compared).get(&pair) {
-            return Ok(known);
-        }
-        let found = Arc::new(Differences::between(&*self.tree(old)?, &*self.tree(new)?));
+        let (known, reversed) = {
+            let mut compared = locked(&self.compared);
+            (compared.get(&pair), compared.get(&(*new, *old)))
+        };
+        let found = match (known, reversed) {
+            (Some(known), _) => return Ok(known),
+            (None, Some(reversed)) => Arc::new(reversed.reversed()),
+            (None, None) => Arc::new(Differences::between(&*self.tree(old)?, &*self.tree(new)?)),
+        };
         locked(&self.compared).insert(pair, found.clone());
         Ok(found)
     }
