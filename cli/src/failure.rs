@@ -9,6 +9,7 @@ use cairn_releng::gates::RefGates;
 use cairn_releng::names::NameError;
 use cairn_releng::signing::{SigningError, Verdict};
 use cairn_store::Error as StoreError;
+use cairn_store::error::MountFault;
 use cairn_store::path::plain_json;
 use serde::Serialize;
 
@@ -319,7 +320,7 @@ fn classify_store(error: &StoreError) -> (u8, &'static str, Option<String>) {
         ),
         StoreError::BadRefName { .. } => (USAGE, "bad-ref-name", hint("such as production/9.7")),
         StoreError::NoSuchPath { .. } => (1, "no-such-path", hint("cairn ls shows what is there")),
-        StoreError::Mount { reason, .. } if reason.starts_with("it has not answered") => (
+        StoreError::Mount { fault: MountFault::Silent(_), .. } => (
             1,
             "mount",
             hint("look after its server, or umount -f it; answer_within says how long to wait"),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::id::{ObjectId, SnapshotId};
 use crate::lock::Holder;
@@ -9,6 +10,17 @@ use crate::path::{Escaped, RelPath, display};
 
 /// The result of a store function.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a mount cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MountFault {
+    /// It is not there, or is not the one that was initialised; as a sentence without its subject.
+    #[error("{0}")]
+    Wrong(String),
+    /// Its file system has not answered for so long.
+    #[error("it has not answered for {} s", .0.as_secs_f32())]
+    Silent(Duration),
+}
 
 /// An error of the store. Messages name the subject first; hints belong to the command line.
 #[derive(Debug, thiserror::Error)]
@@ -114,15 +126,15 @@ pub enum Error {
         /// What is there now.
         found: String,
     },
-    /// A mount is not there, or is not the one that was initialised.
-    #[error("mount {name} at {}: {reason}", display(path))]
+    /// A mount cannot be used.
+    #[error("mount {name} at {}: {fault}", display(path))]
     Mount {
         /// The mount's name in the configuration.
         name: String,
         /// Its path.
         path: PathBuf,
         /// What is wrong.
-        reason: String,
+        fault: MountFault,
     },
     /// A path that a view should take is used by something else.
     #[error("{}: {reason}", display(path))]

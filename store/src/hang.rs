@@ -22,7 +22,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, MountFault, Result};
 use crate::fs;
 
 /// How long a place may take before the operator is told who is waited for.
@@ -63,7 +63,7 @@ impl Place {
             Some(name) => Error::Mount {
                 name: name.clone(),
                 path: self.path.clone(),
-                reason: format!("it has not answered for {} s", self.limit.as_secs_f32()),
+                fault: MountFault::Silent(self.limit),
             },
             None => Error::Io {
                 op: "reach",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, MountFault, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir, Replace, hex_random};
 use crate::hang::{self, Place};
@@ -104,7 +104,8 @@ pub struct Mount {
 
 impl MountSpec {
     fn fail(&self, reason: impl Into<String>) -> Error {
-        Error::Mount { name: self.name.clone(), path: self.path.clone(), reason: reason.into() }
+        let fault = MountFault::Wrong(reason.into());
+        Error::Mount { name: self.name.clone(), path: self.path.clone(), fault }
     }
 
     /// Waits until the mount answers.

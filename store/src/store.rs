@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::error::{Error, Result};
+use crate::error::{Error, MountFault, Result};
 use crate::fault::{self, CrashPoint};
 use crate::fs::{self, Dir, LockKind};
 use crate::hang;
@@ -177,7 +177,7 @@ impl Store {
         let spec = self.specs.get(name).ok_or_else(|| Error::Mount {
             name: name.to_owned(),
             path: PathBuf::new(),
-            reason: "the configuration has no such mount".into(),
+            fault: MountFault::Wrong("the configuration has no such mount".into()),
         })?;
         Mount::open(spec, &self.id)
     }
@@ -444,6 +444,6 @@ fn missing_mount(spec: &MountSpec) -> Error {
     Error::Mount {
         name: spec.name.clone(),
         path: spec.path.clone(),
-        reason: "it does not exist or cannot be read".into(),
+        fault: MountFault::Wrong("it does not exist or cannot be read".into()),
     }
 }
