@@ -146,7 +146,9 @@ enum Found {
 /// What must be kept of a file until the trees are made; small, because there are millions.
 #[derive(Clone, Copy)]
 struct FoundFile {
-    mode: u32,
+    mode: u16,
+    /// Whether it takes less room than its size says.
+    sparse: bool,
     size: u64,
     mtime: Time,
     ctime: Time,
@@ -301,7 +303,7 @@ impl Store {
         let (known, unknown) = self.recall(&dirs, pool, how)?;
         let (files_read, bytes_read) = to_read(&unknown);
         if placement == Placement::Copy {
-            refuse_if_full(pool, bytes_read, files_read)?;
+            refuse_if_full(pool, &unknown)?;
         }
         observer.begin("Reading", files_read, bytes_read);
         let mut batch = Batch::new(pool)?;
@@ -541,7 +543,8 @@ impl Walk<'_> {
                         });
                     }
                     Found::File(FoundFile {
-                        mode: stat.mode,
+                        mode: stat.mode as u16,
+                        sparse: stat.is_sparse(),
                         size: stat.size,
                         mtime: stat.mtime,
                         ctime: stat.ctime,
@@ -590,8 +593,15 @@ fn list_dirs<'a>(dir: &'a FoundDir, path: &RelPath, out: &mut Vec<(RelPath, &'a 
     }
 }
 
-/// Refuses early what would end in a full disk.
-fn refuse_if_full(pool: &Pool, bytes: u64, files: u64) -> Result<()> {
+/// Refuses early what would end in a full disk, if all these files were copied.
+fn refuse_if_full(pool: &Pool, unread: &Unread<'_>) -> Result<()> {
+    let new = unread.iter().flat_map(|(_, files)| files).filter(|file| file.known.is_none());
+    let (mut files, mut bytes) = (0, 0);
+    for Unknown { file, .. } in new {
+        files += 1;
+        // How much of a file with holes is data, nobody has asked; the system's own answer must do.
+        bytes += if file.sparse { 0 } else { file.size };
+    }
     let (free_bytes, free_files) = pool.root().free()?;
     // Reflinked content takes no space; there the system's own answer must do.
     let reason = if bytes > free_bytes && !pool.reflinks() {
@@ -847,7 +857,7 @@ fn make_tree(
             Found::File(file) => {
                 let object = contents.get(&file.inode, &mut last);
                 let object = object.expect("every file is known or was read");
-                let (size, mode, mtime) = (file.size, file.mode, file.mtime);
+                let (size, mode, mtime) = (file.size, file.mode.into(), file.mtime);
                 Entry::File(FileEntry { object, size, mode, mtime })
             }
             Found::Dir(_) => Entry::Dir(made.next().expect("every directory was made")),

@@ -151,7 +151,7 @@ impl Store {
             let bytes = unknown.iter().flat_map(|(_, f)| f).map(|f| f.file.size).sum();
             // What is linked takes no room; a whole copy is looked at as ingest does.
             if !pool.links_in() && !pool.reflinks() {
-                refuse_if_full(pool, bytes, files)?;
+                refuse_if_full(pool, &unknown)?;
             }
             observer.begin("Adopting", files, bytes);
             for portion in portions(unknown) {
