@@ -74,6 +74,8 @@ codes! {
     ObjectSize = "object-size", Damage;
     /// An object's content does not hash to its name.
     ObjectDamaged = "object-damaged", Damage;
+    /// The disk does not give an object's content.
+    ObjectUnreadable = "object-unreadable", Damage;
     /// A pool lacks a directory for objects, with what was in it.
     PoolIncomplete = "pool-incomplete", Warning;
     /// A link beside views is not there.

@@ -202,6 +202,9 @@ fn read(
         Err(Error::Interrupted) => Err(Error::Interrupted),
         // Another command has removed it since it was listed.
         Err(error) if error.is_not_found() => Ok(None),
+        Err(error @ Error::Io { .. }) => {
+            Ok(Some((Code::ObjectUnreadable, crate::index::reason(&error))))
+        }
         Err(error) => Ok(Some((Code::ObjectDamaged, crate::index::reason(&error)))),
     }
 }

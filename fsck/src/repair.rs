@@ -467,9 +467,16 @@ fn plan_objects(
             let what = "no pool, no tree and no compose that is still there has its content; a \
                         backup of a pool, or cairn ingest --reread of a compose that has it, puts \
                         it back";
-            match there && *code != Code::ObjectMissing {
-                true => push(steps, step(mount), copy.id, format!("it is set aside: {what}")),
-                false => push(steps, Step::Impossible, copy.id, what),
+            match code {
+                // A disk that answers again has it: a bad cable takes no object away.
+                Code::ObjectUnreadable => {
+                    let what = format!("it stays, because a disk may answer again: {what}");
+                    push(steps, Step::Impossible, copy.id, what);
+                }
+                _ if there && *code != Code::ObjectMissing => {
+                    push(steps, step(mount), copy.id, format!("it is set aside: {what}"));
+                }
+                _ => push(steps, Step::Impossible, copy.id, what),
             }
             continue;
         };
