@@ -356,7 +356,7 @@ impl Store {
             locks.push(take(&lock::of_ref(name), &name.to_string(), LockKind::Exclusive)?);
         }
         // What others logged while this command waited.
-        catch_up(&self.index, &self.log, &self.packs, &self.session.watcher)?;
+        self.catch_up()?;
         Ok(Writer::new(self, refs, locks))
     }
 
@@ -366,8 +366,15 @@ impl Store {
     /// [`Error::Busy`] with who began to write last, when somebody writes for longer than `wait`.
     pub fn sole_writer(&self, wait: Duration) -> Result<Writer<'_>> {
         let lock = self.lock("store", "the store", wait)?;
-        catch_up(&self.index, &self.log, &self.packs, &self.session.watcher)?;
+        self.catch_up()?;
         Ok(Writer::new(self, Vec::new(), vec![lock]))
+    }
+
+    /// Takes in what others logged since the index was last written. Who logs writes the index too,
+    /// but that may fail, and it may be another index by now: one that was rebuilt.
+    pub(crate) fn catch_up(&self) -> Result<()> {
+        self.forget_places();
+        catch_up(&self.index, &self.log, &self.packs, &self.session.watcher).map(drop)
     }
 
     /// Takes a lock of the store that is no ref's, such as that of a mount's lists.

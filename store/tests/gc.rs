@@ -382,6 +382,40 @@ fn trees_on_a_mount_keep_what_they_hold() {
     assert_eq!(fixture.pool("b"), (kept, 0));
 }
 
+/// Whoever logs may be unable to write the index, or write another one by now. What is published
+/// then is behind this collection's back, and no damage.
+#[test]
+fn what_was_logged_past_the_index_of_a_collection_is_taken_in() {
+    let mut fixture = Fixture::new();
+    fixture.keep_trees = Duration::from_secs(3600);
+    let view =
+        ViewSpec { name: name("r"), mount: "b".into(), path: RelPath::new("pub/r").unwrap() };
+    let publish = |files: BTreeSet<u8>| {
+        let id = fixture.ingest("r", &files);
+        let store = fixture.open();
+        let draft = Draft::new(&store);
+        let (root, time) = (store.snapshot(&id).unwrap().root(), jiff::Timestamp::now());
+        let goal = Goal { snapshot: id, root, time, intent: Intent::Forward };
+        let ready = store.prepare_view(&draft, &view, &goal, &|_| false, &Silent).unwrap();
+        ready.swap(id, time).unwrap();
+        id
+    };
+    let first = publish(files([1]));
+    let store = fixture.open();
+    std::fs::remove_file(fixture.path("store/index.redb")).unwrap();
+    let second = publish(files([2]));
+    let keep = |_: &RefName| fixture.keep;
+    let now = jiff::Timestamp::now();
+    let policy = Policy { keep: &keep, grace: Duration::ZERO, trash: Duration::ZERO, now };
+    let plan = store.plan_gc(&policy, &Silent).unwrap();
+    store.apply_gc(plan, &Silent).unwrap();
+    drop(store);
+    for _ in 0..3 {
+        fixture.gc();
+    }
+    assert_eq!(fixture.reach([first, second]), BTreeSet::from([content(1), content(2)]));
+}
+
 #[test]
 fn a_mount_that_is_away_keeps_every_snapshot_and_is_named() {
     let fixture = Fixture::new();

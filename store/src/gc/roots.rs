@@ -111,7 +111,14 @@ impl Roots {
         let mut by_name: BTreeMap<String, usize> =
             self.refs.iter().enumerate().map(|(index, refs)| (refs.name.clone(), index)).collect();
         for tree in store.recorded_trees(mount)? {
-            let known = match store.try_snapshot(&tree.snapshot) {
+            let mut found = store.try_snapshot(&tree.snapshot);
+            if matches!(found, Err(Error::Corrupt { .. })) && store.index().is_writable() {
+                // It may have been logged since this command read the log, and by somebody who
+                // could not write the index, or wrote another one.
+                store.catch_up()?;
+                found = store.try_snapshot(&tree.snapshot);
+            }
+            let known = match found {
                 Ok(Some(_)) => true,
                 // It was collected while this mount was not configured.
                 Ok(None) => {
