@@ -221,6 +221,7 @@ fn a_torrent_has_its_files_whatever_they_are_called_and_says_so_plainly() {
         let odd = "isos/x86_64/CHECKSUMnot utf-8 \\\\xff\\\\xfe is in no torrent";
         let said = format!("{}{}", run.out(), run.err()).replace("\\\\", "\\");
         assert!(said.contains(&odd.replace("\\\\", "\\")), "{}", run.report());
+        assert!(said.contains("isos/x86_64 has 2 more whose names are not UTF-8"), "{said}");
     }
     let expected: BTreeSet<Vec<u8>> = company
         .into_iter()

@@ -4,7 +4,7 @@
 //! same tree gives the same file. Files are replaced by rename, so a client that watches the
 //! directory sees a whole torrent or none; data directories hold links into the published view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use cairn_store::fs::{Dir, Kind, Replace};
@@ -217,7 +217,7 @@ fn images(
         let Some(Entry::Dir(found)) = lookup(&site.store, root, &dir)? else { continue };
         let tree = site.store.tree(&found.tree)?;
         let mut files: BTreeMap<&str, FileEntry> = BTreeMap::new();
-        let mut odd: Vec<&[u8]> = Vec::new();
+        let (mut odd, mut left_out): (Vec<&[u8]>, BTreeSet<&[u8]>) = Default::default();
         for (name, entry) in tree.entries() {
             match (std::str::from_utf8(name), entry) {
                 (Ok(name), Entry::File(file)) => drop(files.insert(name, *file)),
@@ -231,15 +231,9 @@ fn images(
                 continue;
             }
             let belongs = |name: &&str| name.starts_with("CHECKSUM") || name.starts_with(&image);
-            let odd = odd
-                .iter()
-                .filter(|name| name.starts_with(b"CHECKSUM") || name.starts_with(image.as_bytes()));
-            for path in odd.map(|name| dir.join(name)) {
-                let note = format!("{path} is in no torrent: there a name is UTF-8.");
-                if !notes.contains(&note) {
-                    notes.push(note);
-                }
-            }
+            left_out.extend(odd.iter().filter(|name| {
+                name.starts_with(b"CHECKSUM") || name.starts_with(image.as_bytes())
+            }));
             let mut chosen = Vec::new();
             for (name, file) in files.iter().filter(|(name, _)| belongs(name)) {
                 let path = dir.join(name.as_bytes());
@@ -273,6 +267,12 @@ fn images(
                     time,
                 },
             });
+        }
+        for path in left_out.iter().take(SAID).map(|name| dir.join(name)) {
+            notes.push(format!("{path} is in no torrent: there a name is UTF-8."));
+        }
+        if let Some(more) = left_out.len().checked_sub(SAID).filter(|more| *more > 0) {
+            notes.push(format!("{dir} has {more} more whose names are not UTF-8."));
         }
     }
     Ok(images)
@@ -328,6 +328,8 @@ fn make(
 
 /// Torrents are for everybody to read.
 const MODE: u32 = 0o644;
+/// How many of the names that no torrent can have are said; of the others how many there are.
+const SAID: usize = 8;
 /// What a link is called until it takes its place; a file's own name may have no room for more.
 const FRESH: &[u8] = b".cairn-new";
 /// A larger file is not a torrent of ours: one has at most some hundred kilobytes of hashes.
