@@ -17,9 +17,9 @@ use crate::unavailable::{Unavailable, available};
 
 /// The variable.
 const NAME: &str = "CAIRN_TEST_FS";
-/// Room for as many worlds as there are threads, and for 12 GiB of holes, which an ingest counts as
+/// Room for as many worlds as there are threads, and for 16 GiB of holes, which an ingest counts as
 /// what they may become. What is not written costs nothing.
-const SIZE: u64 = 16 << 30;
+const SIZE: u64 = 32 << 30;
 
 /// A temporary directory for a world, or for what stands in for one.
 #[derive(Debug)]
