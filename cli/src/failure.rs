@@ -325,13 +325,21 @@ fn classify_store(error: &StoreError) -> (u8, &'static str, Option<String>) {
             "mount",
             hint("look after its server, or umount -f it; answer_within says how long to wait"),
         ),
+        StoreError::Mount { fault: MountFault::Unable(_), .. } => (
+            1,
+            "mount",
+            hint("leave swap out, and init takes what there is; else it needs another file system"),
+        ),
         StoreError::Mount { .. } => {
             (1, "mount", hint("mount it; a mount that is new is made cairn's by cairn init"))
         }
         StoreError::ViewOccupied { .. } => (
             4,
             "occupied",
-            hint("move it away; cairn replaces only what it published or an empty directory"),
+            hint(
+                "move it away; cairn replaces what it published and, where directories are \
+                 exchanged, an empty one",
+            ),
         ),
         StoreError::UnsupportedKind { .. } => {
             (1, "unsupported-kind", hint("remove it from the compose"))

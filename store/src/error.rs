@@ -17,6 +17,9 @@ pub enum MountFault {
     /// It is not there, or is not the one that was initialised; as a sentence without its subject.
     #[error("{0}")]
     Wrong(String),
+    /// Its file system cannot do what is needed; in the same way.
+    #[error("{0}")]
+    Unable(String),
     /// Its file system has not answered for so long.
     #[error("it has not answered for {} s", .0.as_secs_f32())]
     Silent(Duration),

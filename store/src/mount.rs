@@ -104,7 +104,14 @@ pub struct Mount {
 
 impl MountSpec {
     fn fail(&self, reason: impl Into<String>) -> Error {
-        let fault = MountFault::Wrong(reason.into());
+        self.error(MountFault::Wrong(reason.into()))
+    }
+
+    fn unable(&self, reason: impl Into<String>) -> Error {
+        self.error(MountFault::Unable(reason.into()))
+    }
+
+    fn error(&self, fault: MountFault) -> Error {
         Error::Mount { name: self.name.clone(), path: self.path.clone(), fault }
     }
 
@@ -345,10 +352,10 @@ fn choose(spec: &MountSpec, can: &Capabilities) -> Result<Strategy> {
     };
     match spec.swap {
         Some(wanted) if possible(wanted) => Ok(wanted),
-        Some(wanted) => Err(spec.fail(format!("its file system cannot swap by {wanted}"))),
+        Some(wanted) => Err(spec.unable(format!("its file system cannot swap by {wanted}"))),
         None if can.exchange => Ok(Strategy::Exchange),
         None if can.symlink => Ok(Strategy::Symlink),
-        None => Err(spec.fail("its file system can neither exchange directories nor link")),
+        None => Err(spec.unable("its file system can neither exchange directories nor link")),
     }
 }
 

@@ -114,6 +114,17 @@ fn the_main_job_on_bindfs() {
 }
 
 #[test]
+fn what_a_file_system_cannot_do_is_said_with_what_to_ask_for_instead() {
+    let Some(fs) = available(Loop::new(FsKind::Bindfs, SIZE)) else { return };
+    let world = World::at(env!("CARGO_BIN_EXE_cairn"), Places::below(fs.path()));
+    world.configure("mounts.production", "swap = \"exchange\"");
+    let run = world.cairn(["init"]).exits(1);
+    for part in ["mount production at ", "cannot swap by exchange", "leave swap out"] {
+        assert!(run.err().contains(part), "{part}\n{}", run.report());
+    }
+}
+
+#[test]
 fn the_main_job_from_btrfs_over_ext4_to_xfs() {
     on_three([FsKind::Btrfs, FsKind::Ext4, FsKind::Xfs]);
 }
