@@ -35,8 +35,8 @@ use opening::{SUPERBLOCK, Superblock, catch_up, open_index, read_superblock};
 pub use opening::check_superblock;
 pub use writer::{Committed, Proposal, Writer};
 
-/// How much of the trees that were read is kept decoded, in bytes. Planning a release of 200,000
-/// files compares three versions of what changed a few times over; they fit.
+/// How much of the trees that were read is kept decoded, in bytes. What changes of a release of 200,000
+/// files takes half of it in one version; what differs between two is remembered by the draft.
 const TREE_CACHE: usize = 32 << 20;
 
 /// Who runs what: written into locks and operations.

@@ -40,6 +40,17 @@ fn name(text: &str) -> RefName {
 }
 
 impl Fixture {
+    /// Makes a snapshot live, and removes what is kept of the view for too long.
+    fn publish(&self, view: &ViewSpec, id: SnapshotId) {
+        let store = self.open();
+        let draft = Draft::new(&store);
+        let (root, time) = (store.snapshot(&id).unwrap().root(), jiff::Timestamp::now());
+        let goal = Goal { snapshot: id, root, time, intent: Intent::Forward };
+        let ready = store.prepare_view(&draft, view, &goal, &|_| false, &Silent).unwrap();
+        ready.swap(id, time).unwrap();
+        store.tidy_view(view, time).unwrap();
+    }
+
     fn new() -> Self {
         let dir = match tempfile::tempdir_in("/dev/shm") {
             Ok(dir) => dir,
@@ -342,19 +353,10 @@ fn trees_on_a_mount_keep_what_they_hold() {
     fixture.keep_trees = Duration::from_secs(3600);
     let view =
         ViewSpec { name: name("r"), mount: "b".into(), path: RelPath::new("pub/r").unwrap() };
-    let publish = |id: SnapshotId| {
-        let store = fixture.open();
-        let draft = Draft::new(&store);
-        let (root, time) = (store.snapshot(&id).unwrap().root(), jiff::Timestamp::now());
-        let goal = Goal { snapshot: id, root, time, intent: Intent::Forward };
-        let ready = store.prepare_view(&draft, &view, &goal, &|_| false, &Silent).unwrap();
-        ready.swap(id, time).unwrap();
-        store.tidy_view(&view, time).unwrap();
-    };
     let first = fixture.ingest("r", &files([1, 2]));
-    publish(first);
+    fixture.publish(&view, first);
     let second = fixture.ingest("r", &files([2, 3]));
-    publish(second);
+    fixture.publish(&view, second);
     for _ in 0..3 {
         fixture.gc();
     }
@@ -364,15 +366,7 @@ fn trees_on_a_mount_keep_what_they_hold() {
     // Its time of keeping over, the tree goes, and then what only it held, from both pools.
     fixture.keep_trees = Duration::ZERO;
     let third = fixture.ingest("r", &files([3]));
-    let store = fixture.open();
-    let draft = Draft::new(&store);
-    let (root, time) = (store.snapshot(&third).unwrap().root(), jiff::Timestamp::now());
-    let goal = Goal { snapshot: third, root, time, intent: Intent::Forward };
-    let ready = store.prepare_view(&draft, &view, &goal, &|_| false, &Silent).unwrap();
-    ready.swap(third, time).unwrap();
-    store.tidy_view(&view, time).unwrap();
-    drop(draft);
-    drop(store);
+    fixture.publish(&view, third);
     for _ in 0..3 {
         fixture.gc();
     }
@@ -392,12 +386,7 @@ fn what_was_logged_past_the_index_of_a_collection_is_taken_in() {
         ViewSpec { name: name("r"), mount: "b".into(), path: RelPath::new("pub/r").unwrap() };
     let publish = |files: BTreeSet<u8>| {
         let id = fixture.ingest("r", &files);
-        let store = fixture.open();
-        let draft = Draft::new(&store);
-        let (root, time) = (store.snapshot(&id).unwrap().root(), jiff::Timestamp::now());
-        let goal = Goal { snapshot: id, root, time, intent: Intent::Forward };
-        let ready = store.prepare_view(&draft, &view, &goal, &|_| false, &Silent).unwrap();
-        ready.swap(id, time).unwrap();
+        fixture.publish(&view, id);
         id
     };
     let first = publish(files([1]));

@@ -1,4 +1,6 @@
 //! The model configuration, the defaults, and every error with its place.
+//!
+//! It is long because the errors are many: a few lines for each.
 
 #![expect(clippy::disallowed_methods, reason = "tests write the files that they load")]
 
