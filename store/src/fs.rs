@@ -664,6 +664,14 @@ impl OpenFile {
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 
+    /// Has the disk begin with what was written, and does not wait for it. A hint: who needs it on
+    /// disk syncs, and hears there of what went wrong.
+    pub fn begin_writing(&self) {
+        // Says that the pages are not needed; those that are not written yet the kernel cannot
+        // drop, so it begins to write them.
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     /// Returns another descriptor of the same opening, as a child process has it.
     #[cfg(test)]
     pub fn duplicate(&self) -> File {

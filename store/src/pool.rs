@@ -35,6 +35,9 @@ pub use mend::{Copy, QUARANTINE};
 const CHUNK: usize = 256 << 10;
 /// How many bytes of a mapped file are hashed before the operator is asked again.
 const MAPPED: usize = 256 << 20;
+/// From how many bytes on the disk is set to work on a copy at once: it writes while more is made,
+/// and the sync in the end has little left to wait for.
+const LARGE: u64 = 1 << 20;
 /// How many sibling inodes an object may have; at 63 links each (the lowest limit that we have
 /// seen) this is still more names than a release has for one content.
 const MAX_SIBLINGS: u32 = 100_000;
@@ -272,6 +275,9 @@ impl Pool {
         }
         copy_verified(source, &mut target, &file.object, file.size, observer)?;
         self.finish(&target, meta)?;
+        if file.size >= LARGE {
+            target.begin_writing();
+        }
         Ok(Placed::Copy)
     }
 
