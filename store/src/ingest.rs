@@ -32,7 +32,7 @@ use crate::store::Store;
 use crate::tree::{DirEntry, Draft, Entry, FileEntry, SymlinkEntry, Tree};
 
 pub use adopt::{Inspection, inspect};
-use contents::{Contents, Last};
+use contents::{Contents, Name, Names};
 
 /// Files up to this size are read whole, hashed, and written only if they are new, in bytes.
 const SMALL: u64 = 1 << 20;
@@ -108,11 +108,13 @@ struct FoundDir {
     names: Vec<u8>,
     /// Where each entry's name ends, and what it is.
     entries: Vec<(usize, Found)>,
+    /// How many entries the directories before it have, as [`list_dirs`] counts.
+    before: usize,
 }
 
 impl FoundDir {
     fn new(stat: Stat) -> Self {
-        Self { stat, names: Vec::new(), entries: Vec::new() }
+        Self { stat, names: Vec::new(), entries: Vec::new(), before: 0 }
     }
 
     /// Returns the name of the entry at this index.
@@ -121,14 +123,14 @@ impl FoundDir {
         &self.names[start..self.entries[index].0]
     }
 
-    /// Returns what has this name.
-    fn get(&self, name: &[u8]) -> Option<&Found> {
+    /// Returns the index of the entry that has this name.
+    fn find(&self, name: &[u8]) -> Option<usize> {
         let (mut low, mut high) = (0, self.entries.len());
         while low < high {
             let middle = low.midpoint(high);
             match self.name(middle).cmp(name) {
                 Ordering::Less => low = middle + 1,
-                Ordering::Equal => return Some(&self.entries[middle].1),
+                Ordering::Equal => return Some(middle),
                 Ordering::Greater => high = middle,
             }
         }
@@ -176,6 +178,8 @@ impl InodeKey {
 struct Unknown<'a> {
     name: &'a [u8],
     file: &'a FoundFile,
+    /// The inode's number.
+    number: u32,
     /// What it is if its sample is still the same.
     known: Option<Box<Inode>>,
 }
@@ -192,9 +196,10 @@ enum Answer {
 }
 
 /// What the threads have read.
-#[derive(Default)]
 struct Taken {
     contents: Contents,
+    /// Those that will be remembered.
+    inodes: Vec<Inode>,
     files: u64,
     bytes: u64,
 }
@@ -202,10 +207,10 @@ struct Taken {
 /// What looking at one file brought.
 enum Look {
     /// It was read.
-    Read(Inode),
+    Read(u32, Inode),
     /// It was known by its sample. That is not written down again: the next compose links the file
     /// once more and moves its change time anyway.
-    Known(InodeKey, ObjectId),
+    Known(u32, ObjectId),
 }
 
 /// How many bytes at each end of a file make its sample. Signed and packed formats begin with what
@@ -231,12 +236,10 @@ impl Store {
     ) -> Result<Ingested> {
         observer.begin("Scanning", 0, 0);
         let started = now();
-        let root = Walk { observer }.dir(source, source.stat_self()?, 0)?;
-
-        let mut dirs = Vec::new();
-        list_dirs(&root, &RelPath::ROOT, &mut dirs);
+        let root = Walk { observer }.all(source)?;
+        let dirs = list_dirs(&root);
         let How { placement, .. } = how;
-        let (known, unknown) = self.recall(&dirs, pool, how)?;
+        let (contents, unknown) = self.recall(&dirs, pool, how)?;
         let (files_read, bytes_read) = to_read(&unknown);
         if placement == Placement::Copy {
             refuse_if_full(pool, &unknown)?;
@@ -251,24 +254,29 @@ impl Store {
             // a link may take its object's name at once.
             batch.settle()?;
         }
-        let mut taken = Taken::default();
-        taken.contents.read.reserve_exact(files_read as usize);
-        let taken = Mutex::new(taken);
+        let inodes = Vec::with_capacity(files_read as usize);
+        let taken = Mutex::new(Taken { contents, inodes, files: 0, bytes: 0 });
         let naming = Naming::AtOnce;
         let reader = Reader { source, batch: &batch, pool, placement, naming, started, observer };
         batch.while_flushing(|| {
             unknown.into_par_iter().try_for_each(|(path, files)| reader.dir(path, &files, &taken))
         })?;
-        batch.commit(Sync::Now)?;
-
         let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Taken { mut contents, files: files_read, bytes: bytes_read } = taken;
-        contents.read.par_sort_unstable_by_key(InodeKey::of);
-        contents.extend(known);
-        // The sticky and set-group-id bits of a shared compose directory are not the release's.
-        let root = make_tree(draft, root, &contents, 0o777)?;
+        let Taken { contents, mut inodes, files: files_read, bytes: bytes_read } = taken;
+        // While the disk takes the bytes there is time for the trees.
+        let (committed, root) = rayon::join(
+            || batch.commit(Sync::Now),
+            || {
+                inodes.par_sort_unstable_by_key(InodeKey::of);
+                // The sticky and set-group-id bits of a shared compose directory are not the
+                // release's.
+                make_tree(draft, root, &contents, 0o777)
+            },
+        );
+        committed?;
+        let root = root?;
         let counts = Counts { files: root.files, bytes: root.bytes, files_read, bytes_read };
-        Ok(Ingested { root, counts, inodes: contents.read })
+        Ok(Ingested { root, counts, inodes })
     }
 
     /// Finds out what [`Store::ingest`] would read, and reads nothing.
@@ -280,9 +288,8 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<Counts> {
         observer.begin("Scanning", 0, 0);
-        let root = Walk { observer }.dir(source, source.stat_self()?, 0)?;
-        let mut dirs = Vec::new();
-        list_dirs(&root, &RelPath::ROOT, &mut dirs);
+        let root = Walk { observer }.all(source)?;
+        let dirs = list_dirs(&root);
         let (_, unknown) = self.recall(&dirs, pool, how)?;
         let mut counts = Counts::default();
         for (_, found) in dirs.iter().flat_map(|(_, dir)| &dir.entries) {
@@ -299,14 +306,14 @@ impl Store {
         Ok(counts)
     }
 
-    /// Asks the inode cache about every inode; returns what it knows, in order, and by directory
-    /// the files that must be read: the first name of each inode.
+    /// Asks the inode cache about every inode; returns what it knows, and by directory the files
+    /// that must be read: the first name of each inode.
     fn recall<'a>(
         &self,
         dirs: &'a [(RelPath, &'a FoundDir)],
         pool: &Pool,
         how: How,
-    ) -> Result<(Vec<(InodeKey, ObjectId)>, Unread<'a>)> {
+    ) -> Result<(Contents, Unread<'a>)> {
         let inodes = self.index().view()?.inodes()?;
         let judge = |file: &FoundFile, known: Inode| {
             if known.size != file.size || known.mtime != file.mtime || known.pool != pool.tag() {
@@ -319,8 +326,8 @@ impl Store {
                 false => Answer::Sample(Box::new(known)),
             }
         };
-        let names = Names::of(dirs)?;
-        let answers = names.sorted.par_chunks(ASKED).map(|names| {
+        let Names { sorted, mut contents } = Names::of(dirs)?;
+        let answers = sorted.par_chunks(ASKED).map(|names| {
             let mut answers: Vec<Answer> = Vec::new();
             answers.resize_with(names.len(), || Answer::Unknown);
             if how.recognise != Recognise::Never {
@@ -333,19 +340,20 @@ impl Store {
             Ok(answers)
         });
         let answers = answers.collect::<Result<Vec<_>>>()?;
-        let (mut known, mut left) = (Vec::new(), Vec::new());
-        for (name, answer) in names.sorted.into_iter().zip(answers.into_iter().flatten()) {
+        let mut left = Vec::new();
+        let names = (0..).zip(sorted).zip(answers.into_iter().flatten());
+        for ((number, name), answer) in names {
             match answer {
-                Answer::Known(object) => known.push((name.inode, object)),
-                Answer::Sample(sample) => left.push((name, Some(sample))),
-                Answer::Unknown => left.push((name, None)),
+                Answer::Known(object) => contents.set(number, object),
+                Answer::Sample(sample) => left.push((name, number, Some(sample))),
+                Answer::Unknown => left.push((name, number, None)),
             }
         }
         // Back from the order of the inodes to that of the paths.
-        left.par_sort_unstable_by_key(|(name, _)| (name.dir, name.entry));
+        left.par_sort_unstable_by_key(|(name, ..)| (name.dir, name.entry));
         let mut unread: Unread<'a> = Vec::new();
         let mut last = None;
-        for (Name { dir, entry, .. }, known) in left {
+        for (Name { dir, entry, .. }, number, known) in left {
             let (path, found) = &dirs[dir as usize];
             if last != Some(dir) {
                 unread.push((path, Vec::new()));
@@ -356,9 +364,9 @@ impl Store {
             else {
                 continue;
             };
-            files.push(Unknown { name: found.name(entry as usize), file, known });
+            files.push(Unknown { name: found.name(entry as usize), file, number, known });
         }
-        Ok((known, unread))
+        Ok((contents, unread))
     }
 }
 
@@ -369,65 +377,6 @@ const ASKED: usize = 4096;
 
 /// Files that must be opened, by directory.
 type Unread<'a> = Vec<(&'a RelPath, Vec<Unknown<'a>>)>;
-
-/// The first name of an inode.
-#[derive(Clone, Copy)]
-struct Name {
-    inode: InodeKey,
-    /// The directory's place in the list of them.
-    dir: u32,
-    /// The entry's place in the directory.
-    entry: u32,
-}
-
-impl Name {
-    fn file<'a>(&self, dirs: &[(RelPath, &'a FoundDir)]) -> &'a FoundFile {
-        match &dirs[self.dir as usize].1.entries[self.entry as usize].1 {
-            Found::File(file) => file,
-            Found::Dir(_) | Found::Symlink(_) => unreachable!("only files have such a name"),
-        }
-    }
-}
-
-/// Every inode's first name, in the order of the inodes.
-struct Names {
-    sorted: Vec<Name>,
-}
-
-impl Names {
-    /// Lists them.
-    ///
-    /// # Errors
-    /// Two names of one inode that are not of one size and time: it changed during the walk.
-    fn of(dirs: &[(RelPath, &FoundDir)]) -> Result<Self> {
-        let mut sorted = Vec::with_capacity(dirs.iter().map(|(_, dir)| dir.entries.len()).sum());
-        for (dir, (_, found)) in (0..).zip(dirs) {
-            for (entry, (_, found)) in (0..).zip(&found.entries) {
-                if let Found::File(file) = found {
-                    sorted.push(Name { inode: file.inode, dir, entry });
-                }
-            }
-        }
-        sorted.par_sort_unstable_by_key(|name: &Name| (name.inode, name.dir, name.entry));
-        let mut changed = None;
-        sorted.dedup_by(|other, first| {
-            let same = other.inode == first.inode;
-            let (a, b) = (other.file(dirs), first.file(dirs));
-            if same && (a.size, a.mtime) != (b.size, b.mtime) {
-                changed = Some(*other);
-            }
-            same
-        });
-        match changed {
-            None => Ok(Self { sorted }),
-            Some(Name { dir, entry, .. }) => {
-                let (path, found) = &dirs[dir as usize];
-                let path = path.join(found.name(entry as usize));
-                Err(Error::Changed { path: path.as_path().into(), what: "size or time" })
-            }
-        }
-    }
-}
 
 /// Returns how many names a file has; beyond four thousand million they are not told apart.
 fn links(stat: &Stat) -> u32 {
@@ -450,6 +399,13 @@ fn now() -> i128 {
 }
 
 impl Walk<'_> {
+    /// Finds all that is below a directory.
+    fn all(&self, source: &Dir) -> Result<FoundDir> {
+        let mut root = self.dir(source, source.stat_self()?, 0)?;
+        count_entries(&mut root, 0);
+        Ok(root)
+    }
+
     fn dir(&self, dir: &Dir, stat: Stat, depth: usize) -> Result<FoundDir> {
         if depth > MAX_DEPTH {
             return Err(Error::Refused {
@@ -520,13 +476,32 @@ impl Walk<'_> {
     }
 }
 
-fn list_dirs<'a>(dir: &'a FoundDir, path: &RelPath, out: &mut Vec<(RelPath, &'a FoundDir)>) {
-    out.push((path.clone(), dir));
-    for (name, found) in dir.iter() {
-        if let Found::Dir(child) = found {
-            list_dirs(child, &path.join(name), out);
+/// Lists a directory and all below it, each before what is in it.
+fn list_dirs(root: &FoundDir) -> Vec<(RelPath, &FoundDir)> {
+    fn list<'a>(dir: &'a FoundDir, path: &RelPath, out: &mut Vec<(RelPath, &'a FoundDir)>) {
+        out.push((path.clone(), dir));
+        for (name, found) in dir.iter() {
+            if let Found::Dir(child) = found {
+                list(child, &path.join(name), out);
+            }
         }
     }
+    let mut out = Vec::new();
+    list(root, &RelPath::ROOT, &mut out);
+    out
+}
+
+/// Counts the entries of a directory and of all below it, in the order of [`list_dirs`]; `before`
+/// have been counted.
+fn count_entries(dir: &mut FoundDir, mut before: usize) -> usize {
+    dir.before = before;
+    before += dir.entries.len();
+    for (_, found) in &mut dir.entries {
+        if let Found::Dir(child) = found {
+            before = count_entries(child, before);
+        }
+    }
+    before
 }
 
 /// Refuses early what would end in a full disk, if all these files were copied.
@@ -584,15 +559,13 @@ impl Reader<'_> {
             let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
             for look in looks {
                 match look {
-                    Look::Known(inode, object) => taken.contents.known.push((inode, object)),
-                    Look::Read(inode) => {
+                    Look::Known(number, object) => taken.contents.set(number, object),
+                    Look::Read(number, inode) => {
                         taken.files += 1;
                         taken.bytes += inode.size;
-                        match may_remember(inode.ctime, self.started, self.placement) {
-                            true => taken.contents.read.push(inode),
-                            false => {
-                                taken.contents.known.push((InodeKey::of(&inode), inode.object));
-                            }
+                        taken.contents.set(number, inode.object);
+                        if may_remember(inode.ctime, self.started, self.placement) {
+                            taken.inodes.push(inode);
                         }
                     }
                 }
@@ -608,11 +581,10 @@ impl Reader<'_> {
         let mut open = dir.open_file(unknown.name)?;
         let before = open.stat()?;
         unchanged(&open, unknown.file, &before)?;
-        let key = unknown.file.inode;
         if let Some(known) = unknown.known.as_deref()
             && known.sample == sample(&open, before.size)?
         {
-            return Ok(Look::Known(key, known.object));
+            return Ok(Look::Known(unknown.number, known.object));
         }
         let (object, sample) = match (self.placement, before.size) {
             (_, 0..=SMALL) => {
@@ -650,10 +622,11 @@ impl Reader<'_> {
             }
         }
         self.observer.advance(1, before.size);
-        let InodeKey { dev, ino } = key;
+        let InodeKey { dev, ino } = unknown.file.inode;
         let (size, mtime, ctime, links) = (before.size, before.mtime, after.ctime, links(&after));
         let pool = self.pool.tag();
-        Ok(Look::Read(Inode { dev, ino, size, mtime, ctime, object, pool, sample, links }))
+        let inode = Inode { dev, ino, size, mtime, ctime, object, pool, sample, links };
+        Ok(Look::Read(unknown.number, inode))
     }
 
     /// Makes a file that was hashed the object's own, or a copy where that cannot be.
@@ -787,11 +760,10 @@ fn make_tree(
     }
     let made = below.into_par_iter().map(|child| make_tree(draft, child, contents, dir_mode));
     let mut made = made.collect::<Result<Vec<_>>>()?.into_iter();
-    let mut last = Last::default();
-    let entries = dir.iter().map(|(name, found)| {
+    let entries = dir.iter().enumerate().map(|(index, (name, found))| {
         let entry = match found {
             Found::File(file) => {
-                let object = contents.get(&file.inode, &mut last);
+                let object = contents.get(&dir, index);
                 let object = object.expect("every file is known or was read");
                 let (size, mode, mtime) = (file.size, file.mode.into(), file.mtime);
                 Entry::File(FileEntry { object, size, mode, mtime })

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use super::{
-    Contents, Counts, Found, FoundDir, FoundFile, How, Ingested, InodeKey, Last, MAX_DEPTH, Naming,
+    Contents, Counts, Found, FoundDir, FoundFile, How, Ingested, InodeKey, MAX_DEPTH, Naming,
     Placement, Reader, Recognise, Unknown, Unread, Walk, list_dirs, make_tree, meta, now,
     refuse_if_full, sample, unchanged,
 };
@@ -134,19 +134,17 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<Ingested> {
         observer.begin("Scanning", 0, 0);
-        let walk = || Walk { observer }.dir(source, source.stat_self()?, 0);
+        let walk = || Walk { observer }.all(source);
         let mut root = walk()?;
-        let mut taken = Taken::default();
+        let (mut files_read, mut bytes_read) = (0, 0);
         // The links that are made move change times, so the first walk's are kept up to date.
         let mut moved = HashMap::new();
         let mut changed: Vec<Change> = Vec::new();
-        {
-            let mut dirs = Vec::new();
-            list_dirs(&root, &RelPath::ROOT, &mut dirs);
+        let contents = {
+            let dirs = list_dirs(&root);
             // Only what has not changed at all is known: this is no compose, people work here.
             let how = How { placement: Placement::Copy, recognise: Recognise::BySample };
-            let (known, unknown) = self.recall(&dirs, pool, how)?;
-            taken.contents.extend(known);
+            let (mut contents, unknown) = self.recall(&dirs, pool, how)?;
             let files = unknown.iter().map(|(_, files)| files.len() as u64).sum();
             let bytes = unknown.iter().flat_map(|(_, f)| f).map(|f| f.file.size).sum();
             // What is linked takes no room; a whole copy is looked at as ingest does.
@@ -155,26 +153,28 @@ impl Store {
             }
             observer.begin("Adopting", files, bytes);
             for portion in portions(unknown) {
-                let Portioned { inodes, changed: restless, files_read, bytes_read } =
-                    take(source, pool, never_link, &portion, observer)?;
-                changed.extend(restless);
-                taken.files_read += files_read;
-                taken.bytes_read += bytes_read;
-                taken.contents.extend(inodes.iter().map(|i| (InodeKey::of(i), i.object)));
-                moved.extend(inodes.iter().map(|inode| (InodeKey::of(inode), inode.ctime)));
+                let portioned = take(source, pool, never_link, &portion, observer)?;
+                changed.extend(portioned.changed);
+                files_read += portioned.files_read;
+                bytes_read += portioned.bytes_read;
+                for (number, inode) in &portioned.inodes {
+                    contents.set(*number, inode.object);
+                    moved.insert(InodeKey::of(inode), inode.ctime);
+                }
+                let inodes: Vec<_> = portioned.inodes.into_iter().map(|(_, inode)| inode).collect();
                 self.index().advance(&[], &[], &inodes)?;
                 fault::hit(CrashPoint::PortionAdopted);
             }
-        }
+            contents
+        };
         refresh(&mut root, &moved);
         let again = walk()?;
-        let (mut touched, mut last) = (Vec::new(), Last::default());
+        let mut touched = Vec::new();
         compare(&root, &again, &RelPath::ROOT, &mut changed, &mut touched);
         for path in touched {
             // A link that somebody else made, or what a network filesystem remembers, moves the
             // change time too. Only the content can tell.
-            let file = file_at(&root, &path);
-            let object = file.and_then(|file| taken.contents.get(&file.inode, &mut last));
+            let object = file_at(&root, &path).and_then(|(dir, at, _)| contents.get(dir, at));
             match read_again(source, &path, observer) {
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Ok(found) if object == Some(found) => {}
@@ -184,10 +184,9 @@ impl Store {
         changed.sort();
         changed.dedup_by(|a, b| a.0 == b.0);
         if !changed.is_empty() {
-            return Err(self.retract(source, pool, &root, &taken.contents, changed));
+            return Err(self.retract(source, pool, &root, &contents, changed));
         }
-        let root = make_tree(draft, root, &taken.contents, 0o7777)?;
-        let Taken { files_read, bytes_read, .. } = taken;
+        let root = make_tree(draft, root, &contents, 0o7777)?;
         let counts = Counts { files: root.files, bytes: root.bytes, files_read, bytes_read };
         Ok(Ingested { root, counts, inodes: Vec::new() })
     }
@@ -201,10 +200,10 @@ impl Store {
         contents: &Contents,
         changed: Vec<Change>,
     ) -> Error {
-        let (mut gone, mut last) = (HashSet::new(), Last::default());
+        let mut gone = HashSet::new();
         for (path, _) in &changed {
-            let Some(file) = file_at(root, path) else { continue };
-            let Some(object) = contents.get(&file.inode, &mut last) else { continue };
+            let Some((dir, at, file)) = file_at(root, path) else { continue };
+            let Some(object) = contents.get(dir, at) else { continue };
             if let Ok(Some(stat)) = pool.stat(&object)
                 && stat.ino == file.inode.ino
             {
@@ -237,17 +236,11 @@ impl Store {
     }
 }
 
-#[derive(Default)]
-struct Taken {
-    contents: Contents,
-    files_read: u64,
-    bytes_read: u64,
-}
-
 /// What came of a portion.
 #[derive(Default)]
 struct Portioned {
-    inodes: Vec<Inode>,
+    /// What came in, with the inodes' numbers.
+    inodes: Vec<(u32, Inode)>,
     changed: Vec<Change>,
     files_read: u64,
     bytes_read: u64,
@@ -318,7 +311,7 @@ fn take(
                 (Ok((inode, was_read)), Some(after))
                     if after.ino == inode.ino && after.dev == inode.dev =>
                 {
-                    taken.inodes.push(Inode { ctime: after.ctime, ..inode });
+                    taken.inodes.push((file.number, Inode { ctime: after.ctime, ..inode }));
                     if was_read {
                         taken.files_read += 1;
                         taken.bytes_read += inode.size;
@@ -332,7 +325,7 @@ fn take(
         // What was withdrawn may have been another file's content too.
         let here = |inode: &Inode| Ok(inode.size == 0 || pool.stat(&inode.object)?.is_some());
         let inodes = std::mem::take(&mut taken.inodes).into_iter();
-        let kept = inodes.map(|inode| Ok(here(&inode)?.then_some(inode)));
+        let kept = inodes.map(|one| Ok(here(&one.1)?.then_some(one)));
         taken.inodes = kept.filter_map(Result::transpose).collect::<Result<_>>()?;
     }
     Ok(taken)
@@ -449,17 +442,19 @@ fn read_again(source: &Dir, path: &RelPath, observer: &dyn Observer) -> Result<O
     hash_file(&mut open, &stat, observer)
 }
 
-fn file_at<'d>(dir: &'d FoundDir, path: &RelPath) -> Option<&'d FoundFile> {
+/// Returns the file at a path, and which entry of which directory it is.
+fn file_at<'d>(dir: &'d FoundDir, path: &RelPath) -> Option<(&'d FoundDir, usize, &'d FoundFile)> {
     let (parent, last) = path.split_last()?;
     let mut dir = dir;
     for name in parent.names() {
-        match dir.get(name)? {
+        match &dir.entries[dir.find(name)?].1 {
             Found::Dir(child) => dir = child,
             Found::File(_) | Found::Symlink(_) => return None,
         }
     }
-    match dir.get(last)? {
-        Found::File(file) => Some(file),
+    let at = dir.find(last)?;
+    match &dir.entries[at].1 {
+        Found::File(file) => Some((dir, at, file)),
         Found::Dir(_) | Found::Symlink(_) => None,
     }
 }
