@@ -95,11 +95,25 @@ fi
 work=$(mktemp -d "$work/cairn-torture.XXXXXX")
 A=$work/a B=$work/b
 mkdir "$A" "$B"
+# A process that was just killed may still hold a mount for a while, and a file system that was shut down
+# its loop device, the longer the busier the machine. What is only detached lives on: the same file cannot
+# be mounted then, or would be mounted twice.
+within_ten_seconds() { # COMMAND...
+    local try
+    for ((try = 0; try < 100; try++)); do
+        "$@" 2>/dev/null && return
+        sleep 0.1
+    done
+    return 1
+}
+is_free() { [[ -z $(losetup -j "$1") ]]; }
+# Not asked of the directory: XFS that was shut down answers nothing.
+is_mounted() { grep -qF " $1 " /proc/self/mountinfo; }
 unmount() {
-    local dir
-    for dir in "$A" "$B"; do
-        mountpoint -q "$dir" || continue
-        umount "$dir" 2>/dev/null || { sleep 0.2; umount "$dir"; } || umount -l "$dir"
+    local one
+    for one in a b; do
+        is_mounted "$work/$one" && { within_ten_seconds umount "$work/$one" || umount -l "$work/$one"; }
+        within_ten_seconds is_free "$work/$one.img" || echo "torture: $work/$one.img stays in use" >&2
     done
 }
 trap 'unmount; rm -rf "$work"' EXIT
