@@ -23,7 +23,8 @@ pub(crate) struct Scratch {
     parent: Dir,
     name: Vec<u8>,
     work: Dir,
-    _lock: OpenFile,
+    /// Held until the directory goes.
+    lock: Option<OpenFile>,
 }
 
 impl Scratch {
@@ -62,7 +63,7 @@ impl Scratch {
             dir.make_dir(WORK, 0o700)?;
             let work = dir.dir(WORK)?;
             std::mem::forget(made);
-            return Ok(Scratch { parent: parent.try_clone()?, name, work, _lock: lock });
+            return Ok(Scratch { parent: parent.try_clone()?, name, work, lock: Some(lock) });
         }
     }
 
@@ -106,6 +107,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // A network file system keeps a file that is open, under another name, and the directory with it.
+        drop(self.lock.take());
         // What cannot be removed now is swept by the next command.
         let _ = self.parent.remove_all(&self.name);
     }
