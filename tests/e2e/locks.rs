@@ -21,11 +21,14 @@ fn promotions(world: &World) -> usize {
     log["operations"].as_array().unwrap().len()
 }
 
-/// Returns the state letter of each thread of a process; nothing when it is gone.
-fn states(pid: u32) -> String {
+/// Returns whether every thread of a process stands still.
+pub fn is_stopped(pid: u32) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
-    stats.filter_map(|stat| stat.rsplit(") ").next()?.chars().next()).collect()
+    // The state letter stands after the name, which may have anything in it.
+    let states = stats.filter_map(|stat| stat.rsplit(") ").next()?.chars().next());
+    let states: String = states.collect();
+    !states.is_empty() && states.chars().all(|state| state == 'T')
 }
 
 /// Starts a command that stops itself at a point, and waits until it has.
@@ -35,12 +38,11 @@ pub fn stopped_at(world: &World, point: CrashPoint, args: &[&str]) -> Running {
     let mut running = Running::start(command.env("CAIRN_STOP_AT", point.name()).args(args));
     let since = Instant::now();
     loop {
-        let states = states(running.id());
-        if !states.is_empty() && states.chars().all(|state| state == 'T') {
+        if is_stopped(running.id()) {
             return running;
         }
         assert!(running.is_running(), "{} is not reached", point.name());
-        assert!(since.elapsed() < Duration::from_secs(60), "{}: {states}", point.name());
+        assert!(since.elapsed() < Duration::from_secs(60), "{}", point.name());
         std::thread::sleep(Duration::from_millis(2));
     }
 }
