@@ -715,6 +715,16 @@ fn lock(fd: BorrowedFd<'_>, kind: LockKind) -> rustix::io::Result<bool> {
     }
 }
 
+/// Opens a file for reading that a library works on by itself, such as a database.
+pub fn open_database(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Opens a database's file for reading and writing, and makes an empty one where there is none.
+pub fn create_database(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path)
+}
+
 /// Creates a directory and its parents if they are missing, with mode 0755 or what the umask leaves
 /// of it.
 pub fn make_dirs(path: &Path) -> Result<()> {

@@ -5,16 +5,19 @@
 //! write is one short transaction. Only the inode cache holds something that the log does not
 //! know, and losing that costs time and nothing else.
 
+mod file;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use redb::{
-    ConcurrencyMode, Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
-    TableDefinition, WriteTransaction,
+    ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
+    ReadableTable, TableDefinition, WriteTransaction,
 };
 
+use self::file::Polled;
 use crate::error::{Error, Result};
-use crate::fs::Time;
+use crate::fs::{Time, create_database, open_database};
 use crate::id::{ObjectId, OperationId, PackId, SnapshotId};
 use crate::log::{Collected, Head, Operation};
 use crate::pack::{Listing, NodeId, Place};
@@ -148,6 +151,13 @@ fn is_of_content(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
 }
 
+fn open_read_only(
+    builder: &redb::Builder,
+    path: &Path,
+) -> std::result::Result<ReadOnlyDatabase, DatabaseError> {
+    builder.open_read_only_with_backend(Polled::new(open_database(path)?)?)
+}
+
 impl Index {
     /// Opens an index, or creates an empty one.
     ///
@@ -171,7 +181,7 @@ impl Index {
         let open = || {
             let mut builder = redb::Builder::new();
             builder.set_cache_size(CACHE).set_concurrency_mode(ConcurrencyMode::MultiWriter);
-            builder.open_read_only(path).map_err(damaged)
+            open_read_only(&builder, path).map_err(damaged)
         };
         let database = std::panic::catch_unwind(open)
             .unwrap_or_else(|_| Err(damaged("opening it failed badly")))?;
@@ -183,7 +193,10 @@ impl Index {
     fn open_database(path: &Path) -> Result<Self> {
         let mut builder = redb::Builder::new();
         builder.set_cache_size(CACHE).set_concurrency_mode(ConcurrencyMode::MultiWriter);
-        match builder.create(path) {
+        let created = create_database(path)
+            .map_err(DatabaseError::from)
+            .and_then(|file| builder.create_with_backend(Polled::new(file)?));
+        match created {
             Ok(database) => Ok(Self { handle: Handle::Write(database) }),
             // A reader without write permission may still ask.
             Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
@@ -192,7 +205,7 @@ impl Index {
                     std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
                 ) =>
             {
-                let database = builder.open_read_only(path).map_err(|source| Error::Io {
+                let database = open_read_only(&builder, path).map_err(|source| Error::Io {
                     op: "open index",
                     path: path.to_owned(),
                     source: std::io::Error::other(source),
