@@ -28,7 +28,7 @@ use crate::path::RelPath;
 use crate::progress::Watcher;
 use crate::refs::{RefName, Rev};
 use crate::snapshot::Snapshot;
-use crate::tree::{Entry, Nodes, Tree, lookup};
+use crate::tree::{Entry, Node, Nodes, Tree, lookup};
 pub(crate) use opening::INDEX;
 use opening::{SUPERBLOCK, Superblock, catch_up, open_index, read_superblock};
 
@@ -428,6 +428,16 @@ impl Nodes for Store {
             .map(Arc::new)?;
         locked(&self.cache).insert(*id, tree.clone());
         Ok(tree)
+    }
+
+    fn node(&self, id: &TreeId) -> Result<Node> {
+        if let Some(tree) = locked(&self.cache).get(id) {
+            return Ok(Node::Tree(tree));
+        }
+        if *id == *EMPTY {
+            return Ok(Node::Tree(Arc::default()));
+        }
+        self.read_node(&NodeId::Tree(*id), || format!("tree {id}")).map(Node::Read)
     }
 }
 

@@ -337,37 +337,63 @@ impl Tree {
     /// # Errors
     /// The reason as a phrase.
     pub fn decode(bytes: &[u8]) -> std::result::Result<Self, &'static str> {
-        let mut input = Reader(bytes);
-        if input.u8()? != VERSION {
-            return Err("unknown version of the tree encoding");
-        }
-        let count = input.u32()? as usize;
-        // An entry takes at least 16 bytes, so a lying count cannot reserve much.
-        if count > bytes.len() / 16 {
-            return Err("more entries announced than there are bytes");
-        }
-        let mut tree = Tree { names: Vec::new(), slots: Vec::with_capacity(count) };
+        let mut input = Decoder::new(bytes)?;
+        let mut tree = Tree { names: Vec::new(), slots: Vec::with_capacity(input.left) };
         // Of a file, all but the name takes 64 bytes; a few links more or less do not matter.
-        tree.names.reserve(bytes.len().saturating_sub(count * 64));
-        let mut last: &[u8] = b"";
-        for _ in 0..count {
-            let (name, entry) = input.entry()?;
-            // The first one is greater than none, unless it is empty: no name either way.
-            if last >= name {
-                return Err("entries are not in ascending order, or one has no name");
-            }
-            last = name;
+        tree.names.reserve(bytes.len().saturating_sub(input.left * 64));
+        while let Some((name, entry)) = input.next()? {
             let start = u32::try_from(tree.names.len()).map_err(|_| "the names are too long")?;
             tree.names.extend_from_slice(name);
             tree.slots.push(Slot { start, len: name.len() as u8, entry });
         }
         if any_name_fault(&tree.names, tree.entries().iter().map(|(name, _)| name)) {
-            return Err("an entry has a name that no directory can hold");
-        }
-        if !input.0.is_empty() {
-            return Err("bytes follow the last entry");
+            return Err(BAD_NAME);
         }
         Ok(tree)
+    }
+}
+
+/// Why a tree with a name that is none is refused.
+const BAD_NAME: &str = "an entry has a name that no directory can hold";
+
+/// Reads canonical bytes entry by entry. Whether a name can be one is left to who takes it: many at
+/// once are judged at much less cost.
+struct Decoder<'a> {
+    input: Reader<'a>,
+    /// How many entries are to come.
+    left: usize,
+    last: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    fn new(bytes: &'a [u8]) -> std::result::Result<Self, &'static str> {
+        let mut input = Reader(bytes);
+        if input.u8()? != VERSION {
+            return Err("unknown version of the tree encoding");
+        }
+        let left = input.u32()? as usize;
+        // An entry takes at least 16 bytes, so a lying count cannot reserve much.
+        if left > bytes.len() / 16 {
+            return Err("more entries announced than there are bytes");
+        }
+        Ok(Self { input, left, last: b"" })
+    }
+
+    fn next(&mut self) -> std::result::Result<Option<(&'a [u8], Entry)>, &'static str> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return match self.input.0.is_empty() {
+                true => Ok(None),
+                false => Err("bytes follow the last entry"),
+            };
+        };
+        self.left = left;
+        let (name, entry) = self.input.entry()?;
+        // The first one is greater than none, unless it is empty: no name either way.
+        if self.last >= name {
+            return Err("entries are not in ascending order, or one has no name");
+        }
+        self.last = name;
+        Ok(Some((name, entry)))
     }
 }
 
@@ -445,6 +471,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A directory as it is at hand.
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// Its entries.
+    Tree(Arc<Tree>),
+    /// Its canonical bytes, as they were read.
+    Read(Vec<u8>),
+    /// Its canonical bytes, which a draft has.
+    Fresh(Arc<[u8]>),
+}
+
 /// Where trees are read from.
 pub trait Nodes: Sync {
     /// Returns the tree with this id.
@@ -453,12 +490,21 @@ pub trait Nodes: Sync {
     /// A corruption error when it is missing or does not hash to its id.
     fn tree(&self, id: &TreeId) -> Result<Arc<Tree>>;
 
+    /// Returns the directory with this id as it is at hand, for a single look at it.
+    ///
+    /// # Errors
+    /// As [`Nodes::tree`]; bytes may be no tree's all the same.
+    fn node(&self, id: &TreeId) -> Result<Node> {
+        self.tree(id).map(Node::Tree)
+    }
+
     /// Returns what differs between two directories.
     ///
     /// # Errors
     /// As [`Nodes::tree`], of either.
     fn differences(&self, old: &TreeId, new: &TreeId) -> Result<Arc<Differences>> {
-        Ok(Arc::new(Differences::between(&*self.tree(old)?, &*self.tree(new)?)))
+        let (was, is) = (self.node(old)?, self.node(new)?);
+        Differences::of_nodes((old, &was), (new, &is)).map(Arc::new)
     }
 }
 

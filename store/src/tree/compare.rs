@@ -2,8 +2,11 @@
 
 use std::cmp::Ordering;
 
-use super::{Entries, Entry, Tree};
+use super::{BAD_NAME, Decoder, Entries, EntriesIter, Entry, Node, Tree};
 use crate::cache::Weight;
+use crate::error::{Error, Result};
+use crate::id::TreeId;
+use crate::path::name_fault;
 
 /// One name of two directories side by side.
 #[derive(Clone, Copy)]
@@ -60,20 +63,67 @@ enum Sides {
 impl Differences {
     /// Compares two directories.
     pub fn between(old: &Tree, new: &Tree) -> Self {
+        let (old, new) = (Side::Tree(old.entries().iter()), Side::Tree(new.entries().iter()));
+        Self::of_sides(old, new).expect("a tree is sound")
+    }
+
+    /// Compares two directories as they are at hand. What is only bytes yet is read past: two versions
+    /// of a directory have nearly all entries in common, and those go nowhere.
+    ///
+    /// # Errors
+    /// A corruption error for bytes that are no tree's.
+    pub(super) fn of_nodes(
+        (old_id, old): (&TreeId, &Node),
+        (new_id, new): (&TreeId, &Node),
+    ) -> Result<Self> {
+        let corrupt = |id: &TreeId, reason| Error::corrupt(format!("tree {id}"), reason);
+        let old = Side::of(old).map_err(|reason| corrupt(old_id, reason))?;
+        let new = Side::of(new).map_err(|reason| corrupt(new_id, reason))?;
+        Self::of_sides(old, new).map_err(|fault| match fault {
+            Fault::Old(reason) => corrupt(old_id, reason),
+            Fault::New(reason) => corrupt(new_id, reason),
+        })
+    }
+
+    fn of_sides(mut old: Side<'_>, mut new: Side<'_>) -> std::result::Result<Self, Fault> {
         let mut differences = Self::default();
-        for pair in merge(old.entries(), new.entries()) {
-            let (name, sides) = match pair {
-                Pair::Left(name, old) => (name, Sides::Old(old.clone())),
-                Pair::Right(name, new) => (name, Sides::New(new.clone())),
-                Pair::Both(_, old, new) if old == new => continue,
-                Pair::Both(name, old, new) => (name, Sides::Both(old.clone(), new.clone())),
+        let (mut left, mut right) =
+            (old.next().map_err(Fault::Old)?, new.next().map_err(Fault::New)?);
+        loop {
+            let order = match (&left, &right) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
             };
+            let before = if order.is_le() { left.take() } else { None };
+            let after = if order.is_ge() { right.take() } else { None };
+            if order.is_le() {
+                left = old.next().map_err(Fault::Old)?;
+            }
+            if order.is_ge() {
+                right = new.next().map_err(Fault::New)?;
+            }
+            let (name, sides) = match (before, after) {
+                (Some((name, old)), None) => (name, Sides::Old(old)),
+                (None, Some((name, new))) => (name, Sides::New(new)),
+                (Some((_, old)), Some((_, new))) if old == new => continue,
+                (Some((name, old)), Some((_, new))) => (name, Sides::Both(old, new)),
+                (None, None) => unreachable!("one of them has a name"),
+            };
+            if name_fault(name).is_some() {
+                return Err(if order.is_le() {
+                    Fault::Old(BAD_NAME)
+                } else {
+                    Fault::New(BAD_NAME)
+                });
+            }
             differences.names.extend_from_slice(name);
             differences.rows.push(Row { end: differences.names.len(), sides });
         }
         differences.names.shrink_to_fit();
         differences.rows.shrink_to_fit();
-        differences
+        Ok(differences)
     }
 
     /// Returns the same, seen from the other side.
@@ -104,6 +154,36 @@ impl Differences {
     }
 }
 
+/// The entries of a directory, one after another.
+enum Side<'a> {
+    Tree(EntriesIter<'a>),
+    Bytes(Decoder<'a>),
+}
+
+/// Whose bytes are no tree's, and why.
+#[derive(Debug)]
+enum Fault {
+    Old(&'static str),
+    New(&'static str),
+}
+
+impl<'a> Side<'a> {
+    fn of(node: &'a Node) -> std::result::Result<Self, &'static str> {
+        match node {
+            Node::Tree(tree) => Ok(Self::Tree(tree.entries().iter())),
+            Node::Read(bytes) => Decoder::new(bytes).map(Self::Bytes),
+            Node::Fresh(bytes) => Decoder::new(bytes).map(Self::Bytes),
+        }
+    }
+
+    fn next(&mut self) -> std::result::Result<Option<(&'a [u8], Entry)>, &'static str> {
+        match self {
+            Self::Tree(entries) => Ok(entries.next().map(|(name, entry)| (name, entry.clone()))),
+            Self::Bytes(bytes) => bytes.next(),
+        }
+    }
+}
+
 impl Weight for Differences {
     fn weight(&self) -> usize {
         self.names.capacity() + self.rows.capacity() * size_of::<Row>()
@@ -112,6 +192,8 @@ impl Weight for Differences {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -151,6 +233,43 @@ mod tests {
             expected.dedup();
             prop_assert_eq!(names.into_iter().map(|(name, ..)| name).collect::<Vec<_>>(), expected);
             prop_assert_eq!(differences.reversed(), Differences::between(&new, &old));
+            let at_hand = |tree: &Tree| {
+                let bytes = tree.encode();
+                [Node::Tree(Arc::new(tree.clone())), Node::Fresh(bytes.clone().into()), Node::Read(bytes)]
+            };
+            let id = TreeId::of(b"");
+            for old in &at_hand(&old) {
+                for new in &at_hand(&new) {
+                    let found = Differences::of_nodes((&id, old), (&id, new)).unwrap();
+                    prop_assert_eq!(&found, &differences);
+                }
+            }
+        }
+
+        #[test]
+        fn bytes_that_are_no_tree_are_named_and_whatever_is_told_of_them_is_a_name(
+            old in tree(),
+            new in tree(),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            cut in any::<bool>(),
+        ) {
+            let (mut bytes, ids) = (new.encode(), (TreeId::of(b"old"), TreeId::of(b"new")));
+            let at = at.index(bytes.len());
+            if cut { bytes.truncate(at) } else { bytes[at] = byte }
+            let decoded = Tree::decode(&bytes);
+            let (old, damaged) = (Node::Read(old.encode()), Node::Read(bytes));
+            let found = Differences::of_nodes((&ids.0, &old), (&ids.1, &damaged));
+            match found {
+                Ok(found) => for pair in found.iter() {
+                    let (Pair::Left(name, _) | Pair::Right(name, _) | Pair::Both(name, ..)) = pair;
+                    prop_assert_eq!(name_fault(name), None);
+                },
+                Err(error) => {
+                    prop_assert!(decoded.is_err());
+                    prop_assert!(error.to_string().contains(&ids.1.to_string()), "{error}");
+                }
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use super::{Differences, DirEntry, FileEntry, Nodes, Tree};
+use super::{Differences, DirEntry, FileEntry, Node, Nodes, Tree};
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::fs::Time;
@@ -136,6 +136,17 @@ impl Nodes for Draft<'_> {
         Ok(tree)
     }
 
+    fn node(&self, id: &TreeId) -> Result<Node> {
+        let canonical = locked(&self.fresh).get(id).map(|tree| tree.canonical.clone());
+        match canonical {
+            None => self.base.node(id),
+            Some(canonical) => match locked(&self.decoded).get(id) {
+                Some(tree) => Ok(Node::Tree(tree)),
+                None => Ok(Node::Fresh(canonical)),
+            },
+        }
+    }
+
     fn differences(&self, old: &TreeId, new: &TreeId) -> Result<Arc<Differences>> {
         let pair = (*old, *new);
         let (known, reversed) = {
@@ -145,7 +156,10 @@ impl Nodes for Draft<'_> {
         let found = match (known, reversed) {
             (Some(known), _) => return Ok(known),
             (None, Some(reversed)) => Arc::new(reversed.reversed()),
-            (None, None) => Arc::new(Differences::between(&*self.tree(old)?, &*self.tree(new)?)),
+            (None, None) => {
+                let (was, is) = (self.node(old)?, self.node(new)?);
+                Arc::new(Differences::of_nodes((old, &was), (new, &is))?)
+            }
         };
         locked(&self.compared).insert(pair, found.clone());
         Ok(found)
