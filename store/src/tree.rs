@@ -25,6 +25,8 @@ const VERSION: u8 = 1;
 const KIND_FILE: u8 = 1;
 const KIND_DIR: u8 = 2;
 const KIND_SYMLINK: u8 = 3;
+/// How many bytes of an entry are before its name: kind, mode, time, and how long the name is.
+const FIXED: usize = 1 + 2 + 8 + 4 + 1;
 /// The longest symbolic link target (PATH_MAX without its NUL).
 const TARGET_MAX: usize = 4095;
 
@@ -372,8 +374,8 @@ impl<'a> Decoder<'a> {
             return Err("unknown version of the tree encoding");
         }
         let left = input.u32()? as usize;
-        // An entry takes at least 16 bytes, so a lying count cannot reserve much.
-        if left > bytes.len() / 16 {
+        // A lying count cannot reserve much.
+        if left > bytes.len() / FIXED {
             return Err("more entries announced than there are bytes");
         }
         Ok(Self { input, left, last: b"" })
@@ -395,6 +397,46 @@ impl<'a> Decoder<'a> {
         self.last = name;
         Ok(Some((name, entry)))
     }
+
+    /// Passes over the entries that both have next, byte for byte, and looks at nothing but where
+    /// they end.
+    fn pass_common(&mut self, other: &mut Self) {
+        let common = &self.input.0[..common_prefix(self.input.0, other.input.0)];
+        let (mut rest, most) = (common, self.left.min(other.left));
+        for _ in 0..most {
+            let Some((name, after)) = past_entry(rest) else { break };
+            rest = after;
+            for side in [&mut *self, &mut *other] {
+                side.left -= 1;
+                side.last = name;
+            }
+        }
+        let passed = common.len() - rest.len();
+        self.input.0 = &self.input.0[passed..];
+        other.input.0 = &other.input.0[passed..];
+    }
+}
+
+/// Returns the name of the entry that these bytes begin with, and what follows it; nothing if the
+/// bytes end in it, or if it is none.
+fn past_entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, rest) = bytes.split_at_checked(FIXED)?;
+    let (name, rest) = rest.split_at_checked(usize::from(head[FIXED - 1]))?;
+    let body = match head[0] {
+        KIND_FILE => 8 + 32,
+        KIND_DIR => 8 + 8 + 32,
+        KIND_SYMLINK => 2 + usize::from(u16::from_le_bytes(*rest.first_chunk()?)),
+        _ => return None,
+    };
+    Some((name, rest.get(body..)?))
+}
+
+/// Returns how many bytes two byte strings have in common at their beginnings.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const WIDE: usize = 64;
+    let wide = a.chunks_exact(WIDE).zip(b.chunks_exact(WIDE)).take_while(|(a, b)| a == b).count();
+    let at = wide * WIDE;
+    at + a[at..].iter().zip(&b[at..]).take_while(|(a, b)| a == b).count()
 }
 
 impl Weight for Tree {

@@ -85,8 +85,9 @@ impl Differences {
         })
     }
 
-    fn of_sides(mut old: Side<'_>, mut new: Side<'_>) -> std::result::Result<Self, Fault> {
+    fn of_sides<'a>(mut old: Side<'a>, mut new: Side<'a>) -> std::result::Result<Self, Fault> {
         let mut differences = Self::default();
+        Side::pass_common(&mut old, &mut new);
         let (mut left, mut right) =
             (old.next().map_err(Fault::Old)?, new.next().map_err(Fault::New)?);
         loop {
@@ -98,6 +99,9 @@ impl Differences {
             };
             let before = if order.is_le() { left.take() } else { None };
             let after = if order.is_ge() { right.take() } else { None };
+            if order.is_eq() {
+                Side::pass_common(&mut old, &mut new);
+            }
             if order.is_le() {
                 left = old.next().map_err(Fault::Old)?;
             }
@@ -176,6 +180,13 @@ impl<'a> Side<'a> {
         }
     }
 
+    /// Passes over what both have next, where that can be seen without a look at each entry.
+    fn pass_common(old: &mut Self, new: &mut Self) {
+        if let (Self::Bytes(old), Self::Bytes(new)) = (old, new) {
+            old.pass_common(new);
+        }
+    }
+
     fn next(&mut self) -> std::result::Result<Option<(&'a [u8], Entry)>, &'static str> {
         match self {
             Self::Tree(entries) => Ok(entries.next().map(|(name, entry)| (name, entry.clone()))),
@@ -199,13 +210,21 @@ mod tests {
     use super::*;
     use crate::fs::Time;
     use crate::id::ObjectId;
-    use crate::tree::FileEntry;
+    use crate::tree::{DirEntry, FileEntry, SymlinkEntry};
 
     fn tree() -> impl Strategy<Value = Tree> {
-        prop::collection::btree_map("[a-d]{1,2}", 0u8..3, 0..8).prop_map(|model| {
-            let entry = |content| {
-                let (object, mtime) = (ObjectId::of(&[content]), Time::default());
-                Entry::File(FileEntry { object, size: 1, mode: 0o644, mtime })
+        prop::collection::btree_map("[a-d]{1,2}", 0u8..5, 0..8).prop_map(|model| {
+            let mtime = Time::default();
+            let entry = |content| match content {
+                0 => Entry::Symlink(SymlinkEntry { target: b"../os".as_slice().into(), mtime }),
+                1 => {
+                    let tree = TreeId::of(&[content]);
+                    Entry::Dir(DirEntry { tree, mode: 0o755, mtime, files: 1, bytes: 1 })
+                }
+                _ => {
+                    let object = ObjectId::of(&[content]);
+                    Entry::File(FileEntry { object, size: 1, mode: 0o644, mtime })
+                }
             };
             let named = |(name, content): (String, u8)| (name.into_bytes().into(), entry(content));
             Tree::new(model.into_iter().map(named).collect()).unwrap()
