@@ -15,7 +15,7 @@ use redb::{
     ReadableTable, TableDefinition, WriteTransaction,
 };
 
-use self::file::Polled;
+use self::file::IndexFile;
 use crate::error::{Error, Result};
 use crate::fs::{Time, create_database, open_database};
 use crate::id::{ObjectId, OperationId, PackId, SnapshotId};
@@ -155,7 +155,7 @@ fn open_read_only(
     builder: &redb::Builder,
     path: &Path,
 ) -> std::result::Result<ReadOnlyDatabase, DatabaseError> {
-    builder.open_read_only_with_backend(Polled::new(open_database(path)?)?)
+    builder.open_read_only_with_backend(IndexFile(open_database(path)?))
 }
 
 impl Index {
@@ -195,7 +195,7 @@ impl Index {
         builder.set_cache_size(CACHE).set_concurrency_mode(ConcurrencyMode::MultiWriter);
         let created = create_database(path)
             .map_err(DatabaseError::from)
-            .and_then(|file| builder.create_with_backend(Polled::new(file)?));
+            .and_then(|file| builder.create_with_backend(IndexFile(file)));
         match created {
             Ok(database) => Ok(Self { handle: Handle::Write(database) }),
             // A reader without write permission may still ask.
