@@ -56,10 +56,15 @@ fn lock(kind: libc::c_int, start: Edge, end: Edge) -> io::Result<libc::flock> {
 impl IndexFile {
     /// Asks for a lock, or gives one back.
     fn set(&self, kind: libc::c_int, start: Edge, end: Edge) -> io::Result<bool> {
-        match fcntl(&self.0, FcntlArg::F_OFD_SETLK(&lock(kind, start, end)?)) {
-            Ok(_) => Ok(true),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-            Err(errno) => Err(errno.into()),
+        let lock = lock(kind, start, end)?;
+        loop {
+            match fcntl(&self.0, FcntlArg::F_OFD_SETLK(&lock)) {
+                Ok(_) => return Ok(true),
+                Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
+                // A server's answer takes its time, and a signal may come before it.
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
 
