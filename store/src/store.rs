@@ -415,17 +415,13 @@ impl Store {
 
 impl Nodes for Store {
     fn tree(&self, id: &TreeId) -> Result<Arc<Tree>> {
-        if let Some(tree) = locked(&self.cache).get(id) {
-            return Ok(tree);
-        }
-        // The empty tree needs no pack.
-        if *id == *EMPTY {
-            return Ok(Arc::default());
-        }
-        let bytes = self.read_node(&NodeId::Tree(*id), || format!("tree {id}"))?;
-        let tree = Tree::decode(&bytes)
-            .map_err(|reason| Error::corrupt(format!("tree {id}"), reason))
-            .map(Arc::new)?;
+        let tree = match self.node(id)? {
+            Node::Tree(tree) => return Ok(tree),
+            Node::Read(bytes) => Tree::decode(&bytes),
+            Node::Fresh(bytes) => Tree::decode(&bytes),
+        };
+        let corrupt = |reason| Error::corrupt(format!("tree {id}"), reason);
+        let tree = Arc::new(tree.map_err(corrupt)?);
         locked(&self.cache).insert(*id, tree.clone());
         Ok(tree)
     }
@@ -434,6 +430,7 @@ impl Nodes for Store {
         if let Some(tree) = locked(&self.cache).get(id) {
             return Ok(Node::Tree(tree));
         }
+        // The empty tree needs no pack.
         if *id == *EMPTY {
             return Ok(Node::Tree(Arc::default()));
         }
