@@ -275,9 +275,6 @@ impl Pool {
         }
         copy_verified(source, &mut target, &file.object, file.size, observer)?;
         self.finish(&target, meta)?;
-        if file.size >= LARGE {
-            target.begin_writing();
-        }
         Ok(Placed::Copy)
     }
 
@@ -886,6 +883,9 @@ fn copy_verified(
     let found = copy_hashed(&mut source, target, &stat, observer)?;
     if found != *id {
         return Err(mismatch(format!("found content that hashes to {found}")));
+    }
+    if size >= LARGE {
+        target.begin_writing();
     }
     Ok(())
 }
