@@ -7,7 +7,8 @@
 //! for the latter must be open before the batch's first write, because the kernel reports a
 //! write-back error only to descriptors that existed when it happened.
 //!
-//! It is long because it is the only one: a flat list of system calls, each a few lines.
+//! It is long because it is the only one: a flat list of system calls, each a few lines. What the
+//! database of the index does with its file goes through `index/file.rs`.
 
 #![expect(
     clippy::disallowed_methods,
