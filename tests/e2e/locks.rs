@@ -41,7 +41,9 @@ pub fn stopped_at(world: &World, point: CrashPoint, args: &[&str]) -> Running {
         if is_stopped(running.id()) {
             return running;
         }
-        assert!(running.is_running(), "{} is not reached", point.name());
+        if !running.is_running() {
+            panic!("{} is not reached\n{}", point.name(), running.wait().report());
+        }
         assert!(since.elapsed() < Duration::from_secs(60), "{}", point.name());
         std::thread::sleep(Duration::from_millis(2));
     }
