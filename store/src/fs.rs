@@ -257,9 +257,15 @@ impl Dir {
 
     /// Creates a file that must not exist, for reading and writing, with mode 0600.
     pub fn create(&self, name: &[u8]) -> Result<OpenFile> {
+        self.create_as(name, 0o600)
+    }
+
+    /// Creates a file that must not exist, for reading and writing, with a mode of which the umask
+    /// or the directory may leave something out.
+    pub fn create_as(&self, name: &[u8], mode: u32) -> Result<OpenFile> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mode = Mode::RUSR | Mode::WUSR;
+        let mode = Mode::from_raw_mode(mode);
         let fd = self.fail("create", name, rustix::fs::openat(&self.fd, name, flags, mode))?;
         Ok(OpenFile { file: File::from(fd), path: self.path_of(name) })
     }

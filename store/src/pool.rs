@@ -237,7 +237,7 @@ impl Pool {
     ) -> Result<Placed> {
         let meta = Meta { mode: file.mode, mtime: file.mtime };
         if file.size == 0 && file.object.is_empty_file() {
-            self.finish(&dir.create(name)?, meta)?;
+            self.finish(&self.begin(dir, name, meta)?, meta)?;
             return Ok(Placed::Copy);
         }
         let Some(stat) = self.stat(&file.object)? else {
@@ -268,7 +268,7 @@ impl Pool {
             return Ok(Placed::Hardlink);
         }
         let source = self.open_object(&file.object)?;
-        let mut target = dir.create(name)?;
+        let mut target = self.begin(dir, name, meta)?;
         if self.reflinks() && target.reflink_from(&source).is_ok() {
             self.finish(&target, meta)?;
             return Ok(Placed::Reflink);
@@ -278,12 +278,21 @@ impl Pool {
         Ok(Placed::Copy)
     }
 
+    /// Creates a file that will have these attributes when it is finished. It has the mode at once
+    /// where it has the owner: to change a mode takes ten times as long as to ask for it.
+    fn begin(&self, dir: &Dir, name: &[u8], meta: Meta) -> Result<OpenFile> {
+        dir.create_as(name, if self.owner.is_some() { 0o600 } else { meta.mode })
+    }
+
     fn finish(&self, file: &OpenFile, meta: Meta) -> Result<()> {
         // The owner first: changing it clears mode bits.
         if let Some(owner) = self.owner {
             file.set_owner(owner)?;
         }
-        file.set_mode(meta.mode)?;
+        // The umask, a default ACL of the directory or a write may have left something out.
+        if self.owner.is_some() || file.stat()?.mode != meta.mode {
+            file.set_mode(meta.mode)?;
+        }
         file.set_mtime(meta.mtime)
     }
 
@@ -483,7 +492,7 @@ impl<'p> Batch<'p> {
             return Ok(());
         }
         self.announce()?;
-        let Some(mut file) = self.create_beside(&id)? else { return Ok(()) };
+        let Some(mut file) = self.create_beside(&id, meta)? else { return Ok(()) };
         file.write_all(bytes)?;
         self.pool.finish(&file, meta)?;
         self.copied.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -493,8 +502,8 @@ impl<'p> Batch<'p> {
 
     /// Creates the temporary file of an object beside its name to be; nothing if another thread of
     /// this batch has done so.
-    fn create_beside(&self, id: &ObjectId) -> Result<Option<OpenFile>> {
-        match self.pool.objects.create(&self.temp_name(id)) {
+    fn create_beside(&self, id: &ObjectId, meta: Meta) -> Result<Option<OpenFile>> {
+        match self.pool.begin(&self.pool.objects, &self.temp_name(id), meta) {
             Ok(file) => {
                 locked(&self.placed).beside.push(*id);
                 Ok(Some(file))
@@ -515,7 +524,7 @@ impl<'p> Batch<'p> {
         self.announce()?;
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let temp = self.numbered_name(number);
-        let mut file = self.pool.tmp.create(&temp)?;
+        let mut file = self.pool.begin(&self.pool.tmp, &temp, meta)?;
         let cloned = self.pool.reflinks() && file.reflink_from(source).is_ok();
         let result = if cloned {
             // The clone is ours alone, so mapping it is sound whatever happens to the source.
@@ -638,13 +647,14 @@ impl<'p> Batch<'p> {
             return Ok(());
         }
         self.announce()?;
-        let Some(mut target) = self.create_beside(&file.object)? else { return Ok(()) };
+        let meta = Meta { mode: file.mode, mtime: file.mtime };
+        let Some(mut target) = self.create_beside(&file.object, meta)? else { return Ok(()) };
         let source = from.open_object(&file.object)?;
         let reflinked = self.pool.reflinks() && target.reflink_from(&source).is_ok();
         if !reflinked {
             copy_verified(source, &mut target, &file.object, file.size, observer)?;
         }
-        self.pool.finish(&target, Meta { mode: file.mode, mtime: file.mtime })?;
+        self.pool.finish(&target, meta)?;
         fault::hit(CrashPoint::ObjectWritten);
         Ok(())
     }
@@ -714,8 +724,9 @@ impl<'p> Batch<'p> {
         Ok(())
     }
 
+    /// Half of an object's id keeps any two apart, and a short name is written and found sooner.
     fn temp_name(&self, id: &ObjectId) -> Vec<u8> {
-        let name = hex(id.as_bytes());
+        let name = hex(&id.as_bytes()[..16]);
         format!("{}/.{}-{}", &name[..2], self.token, &name[2..]).into_bytes()
     }
 
