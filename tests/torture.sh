@@ -12,6 +12,7 @@
 #   --cases       init,ingest,stage,promote,rollback,far,gc,adopt,index,recover (all of them)
 #   --faults      kill, cut (power), or an errno as ENOSPC; with + at its end every call from the
 #                 point on fails. Default: kill,cut,ENOSPC,ENOSPC+,EIO,EIO+,EROFS+,EDQUOT,EMLINK,EXDEV,EPERM
+#   --in-turn     of the faults one at each point and not all, in turn: every call goes wrong once
 #   --nested N    after every N-th kill the recovery is killed too, at a point of its own
 #   --seconds S   ends after the point at which this time is over, and says how much is left out
 #   --jobs N      so many at once, each with its share of the points and its own file systems
@@ -35,7 +36,7 @@ export LC_ALL=C.UTF-8 TZ=UTC NO_COLOR=1
 unset CAIRN_CONFIG CAIRN_CRASH_AT
 
 here=$(cd "$(dirname "$0")/.." && pwd)
-every=1 offset=0 nested=0 seconds=0 jobs=1 share=0 fs=ext4 swap=exchange controls=no only= show=
+every=1 offset=0 in_turn=0 nested=0 seconds=0 jobs=1 share=0 fs=ext4 swap=exchange controls=no only= show=
 cases=init,ingest,stage,promote,rollback,far,gc,adopt,index,recover
 faults=kill,cut,ENOSPC,ENOSPC+,EIO,EIO+,EROFS+,EDQUOT,EMLINK,EXDEV,EPERM
 cairn=${CARGO_TARGET_DIR:-$here/target}/debug/cairn
@@ -50,6 +51,7 @@ while (($#)); do
     --faults) faults=$2; shift ;;
     --fs) fs=$2; shift ;;
     --swap) swap=$2; shift ;;
+    --in-turn) in_turn=1 ;;
     --nested) nested=$2; shift ;;
     --seconds) seconds=$2; shift ;;
     --jobs) jobs=$2; shift ;;
@@ -332,6 +334,18 @@ points() { # CALLS FAULT
             seen[c[1], n]; print c[1], n
         }' "$work/trace" | sort -k1,1 -k2,2n
 }
+# Of points those at which it is a fault's turn, among the faults that such a call can have.
+turn_of() { # FAULT
+    awk -v fault="$1" -v faults="$faults" -v changing=",$changing," '
+        BEGIN {
+            for (i = split(faults, each, ","); i > 0; i--) {
+                if (each[i] == fault) { of_all = total; of_reads = reads }
+                total++
+                if (each[i] ~ /^EIO/) reads++
+            }
+        }
+        index(changing, "," $1 ",") ? $2 % total == of_all : $2 % reads == of_reads'
+}
 inject() { # FAULT CALL N ARGS: sets rc
     local fault=$1 call=$2 n=$3 what stop=--seccomp-bpf
     shift 3
@@ -431,6 +445,7 @@ run_case() {
         [[ $fault == EIO* ]] && calls+=,$reading
         all=$(points "$calls" "$fault")
         [[ -z $only ]] || all=$(grep -x "$only" <<<"$all")
+        ((in_turn == 0)) || all=$(turn_of "$fault" <<<"$all")
         list=$(awk -v e="$every" -v o="$offset" 'NR % e == o % e' <<<"$all")
         # However few there are, one of them: the middle one.
         [[ -n $list ]] || list=$(sed -n "$((($(wc -l <<<"$all") + 1) / 2))p" <<<"$all")
