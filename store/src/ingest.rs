@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::fs::{Dir, Kind, OpenFile, Stat, Time};
+use crate::fs::{Dir, Kind, OpenFile, Stat, Time, is_silly_rename};
 use crate::id::ObjectId;
 use crate::index::Inode;
 use crate::path::RelPath;
@@ -85,6 +85,10 @@ pub struct Counts {
     pub files_read: u64,
     /// Bytes that were read.
     pub bytes_read: u64,
+    /// Names that are not in the tree, because they are of files that were removed while somebody
+    /// has them open.
+    #[serde(skip)]
+    pub passed_over: u64,
 }
 
 /// A tree in a draft, and what to remember of the files behind it.
@@ -110,11 +114,13 @@ struct FoundDir {
     entries: Vec<(usize, Found)>,
     /// How many entries the directories before it have, as [`list_dirs`] counts.
     before: usize,
+    /// How many names were passed over, see [`stat_kept`].
+    passed_over: u32,
 }
 
 impl FoundDir {
     fn new(stat: Stat) -> Self {
-        Self { stat, names: Vec::new(), entries: Vec::new(), before: 0 }
+        Self { stat, names: Vec::new(), entries: Vec::new(), before: 0, passed_over: 0 }
     }
 
     /// Returns the name of the entry at this index.
@@ -238,6 +244,7 @@ impl Store {
         let started = now();
         let root = Walk { observer }.all(source)?;
         let dirs = list_dirs(&root);
+        let passed_over = passed_over(&dirs);
         let How { placement, .. } = how;
         let (contents, unknown) = self.recall(&dirs, pool, how)?;
         let (files_read, bytes_read) = to_read(&unknown);
@@ -275,7 +282,8 @@ impl Store {
         );
         committed?;
         let root = root?;
-        let counts = Counts { files: root.files, bytes: root.bytes, files_read, bytes_read };
+        let (files, bytes) = (root.files, root.bytes);
+        let counts = Counts { files, bytes, files_read, bytes_read, passed_over };
         Ok(Ingested { root, counts, inodes })
     }
 
@@ -291,7 +299,7 @@ impl Store {
         let root = Walk { observer }.all(source)?;
         let dirs = list_dirs(&root);
         let (_, unknown) = self.recall(&dirs, pool, how)?;
-        let mut counts = Counts::default();
+        let mut counts = Counts { passed_over: passed_over(&dirs), ..Counts::default() };
         for (_, found) in dirs.iter().flat_map(|(_, dir)| &dir.entries) {
             match found {
                 Found::File(file) => {
@@ -423,7 +431,10 @@ impl Walk<'_> {
         here.entries.reserve_exact(names.len());
         let mut dirs = Vec::new();
         for name in names {
-            let stat = dir.stat(&name)?;
+            let Some(stat) = stat_kept(dir, &name)? else {
+                here.passed_over = here.passed_over.saturating_add(1);
+                continue;
+            };
             let found = match stat.kind {
                 Kind::File => {
                     if stat.mode & 0o6000 != 0 {
@@ -474,6 +485,20 @@ impl Walk<'_> {
         }
         Ok(here)
     }
+}
+
+/// Returns what stands at a name that a directory has, unless it is that of a removed file which
+/// somebody still has open: no release's content, and it may be gone the next moment.
+fn stat_kept(dir: &Dir, name: &[u8]) -> Result<Option<Stat>> {
+    match is_silly_rename(name) {
+        // Only files get such a name from the system; what else has one, somebody gave it.
+        true => Ok(dir.try_stat(name)?.filter(|stat| stat.kind != Kind::File)),
+        false => dir.stat(name).map(Some),
+    }
+}
+
+fn passed_over(dirs: &[(RelPath, &FoundDir)]) -> u64 {
+    dirs.iter().map(|(_, dir)| u64::from(dir.passed_over)).sum()
 }
 
 /// Lists a directory and all below it, each before what is in it.

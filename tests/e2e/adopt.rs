@@ -331,6 +331,57 @@ fn changed_meanwhile(from: Option<CrashPoint>) {
 }
 
 #[test]
+fn a_removed_file_that_somebody_has_open_is_passed_over_and_may_go_meanwhile() {
+    // NFS and FUSE give it such a name; by hand it is the same everywhere. One is not even what a
+    // release may contain.
+    const OPEN: &str = "BaseOS/.nfs00000000000a1b2c00000d3f";
+    const OTHER: &str = ".fuse_hidden0000001c00000004";
+    let world = world();
+    live_before(&world);
+    let live = world.production(LIVE);
+    fs::write(live.join(OPEN), "what somebody still reads").unwrap();
+    fs::write(live.join(OTHER), "another").unwrap();
+    fs::set_permissions(live.join(OTHER), fs::Permissions::from_mode(0o4755)).unwrap();
+    // What only looks like one is content, and so is a directory: no system gives it that name.
+    fs::write(live.join("BaseOS/.nfsroot"), "content").unwrap();
+    fs::create_dir(live.join(".nfs0000000000000000000000ff")).unwrap();
+    world.cairn(["init"]).ok();
+    let told = |report: &Value| {
+        let notes = report["notes"].as_array().unwrap();
+        let all: Vec<_> = notes.iter().filter_map(|note| note.as_str()).collect();
+        assert!(
+            all.iter().any(|note| note.contains(".fuse_hidden0") && note.contains("and 1 more")),
+            "{all:?}"
+        );
+    };
+    told(&world.json([adopt(), &["-n"]].concat()));
+
+    let mut running =
+        stopped_at(&world, CrashPoint::PortionAdopted, &[adopt(), &["--json"]].concat());
+    // Whoever had it open has closed it, which moves the directory's time.
+    fs::remove_file(live.join(OPEN)).unwrap();
+    running.signal(Signal::CONT);
+    told(&running.wait().ok().json());
+    let list = world.cairn(["ls", "-R", "production/9.7"]).ok();
+    assert!(list.out().contains(".nfsroot"), "{}", list.report());
+    assert!(list.out().contains(".nfs0000000000000000000000ff"), "{}", list.report());
+    for name in [OPEN, OTHER] {
+        let name = name.rsplit('/').next().unwrap();
+        assert!(!list.out().contains(name), "{}", list.report());
+    }
+    assert!(live.join(OTHER).exists(), "it is somebody's");
+    clean(&world);
+
+    // A compose that stands there has the same.
+    let again = small_update().write(&world.places().compose).unwrap().dir;
+    fs::write(again.join("compose/.nfs00000000000a1b2c00000d40"), "open").unwrap();
+    let taken = world.json(["ingest".as_ref(), again.as_os_str()]);
+    assert!(taken["notes"].to_string().contains("Left out: 1 removed file"), "{taken}");
+    let list = world.cairn(["ls", "-R", taken["refs"][0]["name"].as_str().unwrap()]).ok();
+    assert!(!list.out().contains(".nfs"), "{}", list.report());
+}
+
+#[test]
 fn what_cannot_be_adopted_is_refused_with_every_reason() {
     let world = world();
     world.cairn(["init"]).ok();

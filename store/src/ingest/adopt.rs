@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use super::{
     Contents, Counts, Found, FoundDir, FoundFile, How, Ingested, InodeKey, MAX_DEPTH, Naming,
     Placement, Reader, Recognise, Unknown, Unread, Walk, list_dirs, make_tree, meta, now,
-    refuse_if_full, sample, unchanged,
+    passed_over, refuse_if_full, sample, stat_kept, unchanged,
 };
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
@@ -48,6 +48,8 @@ pub struct Inspection {
     pub files: u64,
     /// The sum of their sizes.
     pub bytes: u64,
+    /// Removed files that somebody still has open; they are not adopted.
+    pub passed_over: Vec<PathBuf>,
 }
 
 impl Inspection {
@@ -58,6 +60,7 @@ impl Inspection {
         }
         self.files += other.files;
         self.bytes += other.bytes;
+        self.passed_over.extend(other.passed_over);
     }
 }
 
@@ -89,7 +92,10 @@ fn inspect_dir(
     names.sort_unstable();
     let mut below = Vec::new();
     for name in names {
-        let stat = dir.stat(&name)?;
+        let Some(stat) = stat_kept(dir, &name)? else {
+            found.passed_over.push(dir.path_of(&name));
+            continue;
+        };
         let mut refuse = |reason: &str| found.offenders.push((dir.path_of(&name), reason.into()));
         match stat.kind {
             Kind::File if stat.mode & 0o6000 != 0 => refuse("it is set-user-id or set-group-id"),
@@ -140,7 +146,7 @@ impl Store {
         // The links that are made move change times, so the first walk's are kept up to date.
         let mut moved = HashMap::new();
         let mut changed: Vec<Change> = Vec::new();
-        let contents = {
+        let (contents, passed_over) = {
             let dirs = list_dirs(&root);
             // Only what has not changed at all is known: this is no compose, people work here.
             let how = How { placement: Placement::Copy, recognise: Recognise::BySample };
@@ -165,7 +171,7 @@ impl Store {
                 self.index().advance(&[], &[], &inodes)?;
                 fault::hit(CrashPoint::PortionAdopted);
             }
-            contents
+            (contents, passed_over(&dirs))
         };
         refresh(&mut root, &moved);
         let again = walk()?;
@@ -187,7 +193,8 @@ impl Store {
             return Err(self.retract(source, pool, &root, &contents, changed));
         }
         let root = make_tree(draft, root, &contents, 0o7777)?;
-        let counts = Counts { files: root.files, bytes: root.bytes, files_read, bytes_read };
+        let (files, bytes) = (root.files, root.bytes);
+        let counts = Counts { files, bytes, files_read, bytes_read, passed_over };
         Ok(Ingested { root, counts, inodes: Vec::new() })
     }
 
@@ -403,7 +410,10 @@ fn compare(
     changed: &mut Vec<Change>,
     touched: &mut Vec<RelPath>,
 ) {
-    if (was.stat.mode, was.stat.mtime) != (is.stat.mode, is.stat.mtime) {
+    // A removed file that was open takes its name with it when it goes, which moves the time; what
+    // else does that is seen by its name.
+    let timeless = was.passed_over > 0 || is.passed_over > 0;
+    if was.stat.mode != is.stat.mode || (was.stat.mtime != is.stat.mtime && !timeless) {
         changed.push((path.clone(), "the directory itself"));
     }
     let mut now = is.iter().peekable();

@@ -218,6 +218,16 @@ fn notes(
              its content comes in by {how}."
         ),
     }];
+    if let [first, rest @ ..] = found.passed_over.as_slice() {
+        let more = match rest.len() {
+            0 => String::new(),
+            more => format!(" and {more} more like it"),
+        };
+        notes.push(format!(
+            "Left out: {}{more}, a removed file that somebody has open. It goes by itself.",
+            display(first)
+        ));
+    }
     if found.owners.len() > 1 {
         let mut owners: Vec<_> = found.owners.iter().collect();
         owners.sort_by_key(|(_, count)| std::cmp::Reverse(**count));

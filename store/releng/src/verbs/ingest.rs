@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cairn_store::ingest::{How, Placement};
+use cairn_store::ingest::{Counts, How, Placement};
 use cairn_store::path::display;
 use cairn_store::progress::Observer;
 use cairn_store::refs::RefName;
@@ -50,6 +50,7 @@ pub fn ingest(
     let old = site.current(&name)?;
     let how = how(site, options);
     let found = site.store.ingest(&turn.draft, &compose.tree, home.pool(), how, observer)?;
+    turn.report.notes.extend(passed_over(&found.counts));
     turn.report.ingested = Some(found.counts);
     turn.inodes = found.inodes;
     let root = turn.settled(old.as_ref().map(|(_, root)| root), found.root)?;
@@ -82,8 +83,20 @@ fn dry_run(
         counts.files_read,
         counts.files
     ));
+    report.notes.extend(passed_over(&counts));
     report.ingested = Some(counts);
     Ok(report)
+}
+
+/// Says that there are files which no release has, if there are any.
+fn passed_over(counts: &Counts) -> Option<String> {
+    let count = counts.passed_over;
+    (count > 0).then(|| {
+        format!(
+            "Left out: {count} removed files that somebody has open (.nfs…, .fuse_hidden…). They \
+             go by themselves."
+        )
+    })
 }
 
 fn guess(site: &Site, dir: &Path, compose: &Compose) -> Result<RefName> {
