@@ -538,6 +538,43 @@ fn two_at_once_take_turns_and_a_signal_leaves_nothing() {
 }
 
 #[test]
+fn where_the_lock_of_a_directory_is_not_everybodys_a_file_is_locked_too() {
+    // On NFS the lock of a directory stays on its host, and bindfs may be another's disk as well.
+    let Some(shared) = available(Loop::new(FsKind::Bindfs, 0)) else { return };
+    let plain = Plain::bare("BaseOS/x86_64/os");
+    let dir = shared.path().join("os");
+    copy(&plain.path(), &dir);
+    let lock = dir.join(".repodata.lock");
+    let other = fs::File::create(&lock).unwrap();
+    other.lock().unwrap();
+    let holder = r#"{"host":"elsewhere","pid":7,"since":null,"command":"cairn repodata build"}"#;
+    fs::write(&lock, holder.replace("null", "\"2026-01-02T03:04:05Z\"")).unwrap();
+    let run = Run::of(command(&dir).args(["--lock-wait", "0s"])).exits(11);
+    assert!(run.err().contains("process 7 on elsewhere"), "{}", run.report());
+    assert!(!dir.join("repodata").exists());
+
+    let mut waiting = Running::start(command(&dir).args(["--lock-wait", "90s"]));
+    std::thread::sleep(Duration::from_millis(300));
+    waiting.signal(Signal::TERM);
+    waiting.wait().exits(143);
+    assert!(!dir.join("repodata").exists());
+
+    let both = [0, 1].map(|_| Running::start(command(&dir).args(["--lock-wait", "90s"])));
+    drop(other);
+    for one in both {
+        one.wait().ok();
+    }
+    repo(&dir).assert_true();
+    let names = || fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names().all(|name| name != ".repodata.lock"), "{:?}", names().collect::<Vec<_>>());
+
+    // What died leaves a file that nobody holds.
+    fs::write(&lock, holder).unwrap();
+    assert_eq!(build(&dir, &["--lock-wait", "0s"])["changed"], false);
+    assert!(!lock.exists());
+}
+
+#[test]
 fn a_full_or_read_only_file_system_keeps_the_old_metadata() {
     let Some(small) = available(Loop::new(FsKind::Tmpfs, 4 << 20)) else { return };
     let plain = Plain::new("BaseOS/x86_64/os");

@@ -38,6 +38,7 @@ fn build_dir(context: &Context<'_>, args: &RepodataBuildArgs) -> Exit {
         keep_old,
         mode: context.mode(),
         lock_wait: context.session(None)?.lock_wait,
+        command: context.command.join(" "),
     };
     let report = build(&args.dir, &options, &context.progress)?;
     context.progress.finish();

@@ -34,7 +34,7 @@ use super::metadata::Metadata;
 use crate::audit::repos::{REPODATA, REPOMD};
 use crate::error::{Error, Result, told};
 use crate::report::Mode;
-use place::{Placing, SIGNATURE, lock, remove_leftovers};
+use place::{Guard, Placing, SIGNATURE, lock, remove_leftovers};
 
 /// How many packages are read before their elements are taken down: what is held of them is text.
 const BATCH: usize = 512;
@@ -78,6 +78,8 @@ pub struct BuildOptions {
     pub mode: Mode,
     /// How long to wait for another who builds here.
     pub lock_wait: Duration,
+    /// The command line, for others who wait.
+    pub command: String,
 }
 
 /// What was built.
@@ -120,7 +122,7 @@ pub fn build(dir: &Path, options: &BuildOptions, observer: &dyn Observer) -> Res
     let root = Dir::open(dir)?;
     let mut notes = Vec::new();
     let lock = match options.mode {
-        Mode::Apply => lock(&root, options.lock_wait, observer, &mut notes)?,
+        Mode::Apply => lock(&root, options.lock_wait, &options.command, observer, &mut notes)?,
         Mode::DryRun => None,
     };
     if root.try_stat(THEIR_LOCK)?.is_some() {
@@ -130,7 +132,7 @@ pub fn build(dir: &Path, options: &BuildOptions, observer: &dyn Observer) -> Res
     if lock.is_some() {
         remove_leftovers(&root)?;
     }
-    let builder = Build { root: &root, options, observer };
+    let builder = Build { root: &root, options, guard: lock.as_ref(), observer };
     let mut report = builder.run(&mut notes)?;
     report.path = cairn_store::path::display(dir).to_string();
     report.dry_run = options.mode == Mode::DryRun;
@@ -141,6 +143,7 @@ pub fn build(dir: &Path, options: &BuildOptions, observer: &dyn Observer) -> Res
 struct Build<'a> {
     root: &'a Dir,
     options: &'a BuildOptions,
+    guard: Option<&'a Guard<'a>>,
     observer: &'a dyn Observer,
 }
 
@@ -443,7 +446,8 @@ impl Build<'_> {
         match self.options.mode {
             Mode::DryRun => Ok(()),
             Mode::Apply => {
-                let placing = Placing { root: self.root, keep_old: self.options.keep_old };
+                let (keep_old, guard) = (self.options.keep_old, self.guard);
+                let placing = Placing { root: self.root, keep_old, guard };
                 placing.put(old, &files, &repomd, began)
             }
         }

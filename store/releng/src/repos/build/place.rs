@@ -1,8 +1,11 @@
 //! A directory's `repodata`: who may write it, and how the new takes the place of the old.
 //!
 //! New metadata is made under a name of its own and exchanged with the old in one step; a crash
-//! leaves one or the other, and what it leaves beside is removed by the next run. The lock is the
-//! directory's own.
+//! leaves one or the other, and what it leaves beside is removed by the next run.
+//!
+//! The lock is the directory's own, which leaves nothing behind. A file system that others share
+//! knows no locks of directories, or keeps them to this host; there a file is locked too, for as
+//! long as somebody builds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +15,7 @@ use cairn_repodata::write::RepodataFile;
 use cairn_store::Error as StoreError;
 use cairn_store::fault::{CrashPoint, hit};
 use cairn_store::fs::{Dir, Kind, LockKind, Replace, Time};
-use cairn_store::lock::Holder;
+use cairn_store::lock::{Holder, Lock};
 use cairn_store::progress::Observer;
 use rustix::io::Errno;
 
@@ -28,16 +31,74 @@ const TEMPORARY: &[u8] = b".repodata.";
 /// A signature of `repomd.xml`.
 pub(super) const SIGNATURE: &[u8] = b"repomd.xml.asc";
 
-/// Takes the directory's lock; nothing where the file system has no such locks.
-pub(super) fn lock(
-    root: &Dir,
+/// What is locked where a directory cannot be, or not for everybody.
+const LOCK: &str = ".repodata.lock";
+
+/// The right to write here, until it is dropped.
+pub(super) struct Guard<'a> {
+    root: &'a Dir,
+    file: Option<Lock>,
+    // After the file, which whoever waits on this host for the directory then finds gone.
+    _dir: Option<Dir>,
+}
+
+impl Guard<'_> {
+    /// Makes sure that the right is still ours. A server may have given it away.
+    pub fn check(&self) -> Result<()> {
+        Ok(self.file.as_ref().map_or(Ok(()), Lock::check)?)
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // Whoever waits for the file looks whether it still has its name. What is lost by now is
+        // another's.
+        if let Some(file) = self.file.take()
+            && file.check().is_ok()
+        {
+            let _ = self.root.remove_if_there(LOCK.as_bytes());
+        }
+    }
+}
+
+/// Takes the directory's lock; nothing where the file system has none of any kind.
+pub(super) fn lock<'a>(
+    root: &'a Dir,
     wait: Duration,
+    command: &str,
     observer: &dyn Observer,
     notes: &mut Vec<String>,
-) -> Result<Option<Dir>> {
+) -> Result<Option<Guard<'a>>> {
+    let until = Instant::now() + wait;
+    let dir = lock_dir(root, until, observer)?;
+    if dir.is_some() && root.is_local()? {
+        return Ok(Some(Guard { root, file: None, _dir: dir }));
+    }
+    match lock_file(root, until, command, observer) {
+        Ok(file) => Ok(Some(Guard { root, file: Some(file), _dir: dir })),
+        Err(Error::Store(error)) if has_no_locks(&error) => {
+            notes.push("This file system has no locks: let nobody else build here.".to_owned());
+            Ok(None)
+        }
+        // Nobody who gets that writes metadata here, and perhaps there is nothing to write.
+        Err(Error::Store(error))
+            if [Errno::ROFS, Errno::ACCESS, Errno::PERM].iter().any(|e| error.is(*e))
+                && root.try_stat(LOCK.as_bytes())?.is_none() =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn has_no_locks(error: &StoreError) -> bool {
+    [Errno::BADF, Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS].iter().any(|e| error.is(*e))
+}
+
+/// Takes the lock of the directory itself; nothing where it has none.
+fn lock_dir(root: &Dir, until: Instant, observer: &dyn Observer) -> Result<Option<Dir>> {
     // A description of its own: the lock lives as long as this handle.
     let handle = root.try_clone_open()?;
-    let until = Instant::now() + wait;
     loop {
         if observer.interrupted() {
             return Err(StoreError::Interrupted.into());
@@ -45,22 +106,39 @@ pub(super) fn lock(
         match handle.try_lock(LockKind::Exclusive) {
             Ok(true) => return Ok(Some(handle)),
             Ok(false) if Instant::now() >= until => {
-                let what = cairn_store::path::display(root.path()).to_string();
-                return Err(StoreError::Busy { what, holder: Holder::default() }.into());
+                return Err(
+                    StoreError::Busy { what: shown(root), holder: Holder::default() }.into()
+                );
             }
             Ok(false) => std::thread::sleep(RETRY),
-            Err(error)
-                if [Errno::BADF, Errno::NOLCK, Errno::OPNOTSUPP].iter().any(|e| error.is(*e)) =>
-            {
-                notes.push(
-                    "This file system cannot lock a directory: let nobody else build here."
-                        .to_owned(),
-                );
-                return Ok(None);
-            }
+            Err(error) if has_no_locks(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Takes the lock of the file, so that whoever may write in the directory may take it as well.
+fn lock_file(root: &Dir, until: Instant, command: &str, observer: &dyn Observer) -> Result<Lock> {
+    let (what, kind) = (shown(root), LockKind::Exclusive);
+    let lock = loop {
+        if observer.interrupted() {
+            return Err(StoreError::Interrupted.into());
+        }
+        match Lock::take(root, LOCK, &what, kind, Duration::ZERO, command, observer) {
+            Err(StoreError::Busy { .. }) if Instant::now() < until => std::thread::sleep(RETRY),
+            taken => break taken?,
+        }
+    };
+    let write = root.stat_self()?.mode & 0o022;
+    // One that another left has the mode that he gave it.
+    if let Ok(file) = root.open_file(LOCK.as_bytes()) {
+        let _ = file.set_mode(0o600 | write | (write << 1));
+    }
+    Ok(lock)
+}
+
+fn shown(root: &Dir) -> String {
+    cairn_store::path::display(root.path()).to_string()
 }
 
 /// Removes what a killed run left. Whoever works here holds the lock, so it is nobody's.
@@ -79,6 +157,7 @@ pub(super) struct Placing<'a> {
     pub root: &'a Dir,
     /// How long metadata files that are replaced stay.
     pub keep_old: Duration,
+    pub guard: Option<&'a Guard<'a>>,
 }
 
 impl Placing<'_> {
@@ -109,6 +188,7 @@ impl Placing<'_> {
         dir.set_mode(there.map_or(0o755, |stat| stat.mode))?;
         dir.sync()?;
         hit(CrashPoint::RepodataWritten);
+        self.guard.map_or(Ok(()), Guard::check)?;
         let Some(before) = before else {
             root.rename(&temporary.name, root, REPODATA, Replace::Yes)?;
             temporary.forget();
