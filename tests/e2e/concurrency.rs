@@ -6,14 +6,14 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use cairn_testkit::sample::Compose;
-use cairn_testkit::{Run, Running, Signal, World, hostile, treecmp};
+use cairn_testkit::{Run, Running, Signal, World, hostile, patience, treecmp};
 use serde_json::Value;
 
 use crate::crashes::{no_leftovers, publish, published, small, small_update};
 use crate::world;
 
-/// Longer than any answer may take that waits for nobody.
-const AT_ONCE: Duration = Duration::from_secs(20);
+/// Longer than any answer may take that waits for nobody, in seconds.
+const AT_ONCE: u64 = 20;
 
 /// A directory whose ingest takes long.
 fn long_compose(world: &World, name: &str) -> PathBuf {
@@ -29,7 +29,7 @@ fn long_compose(world: &World, name: &str) -> PathBuf {
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+        assert!(started.elapsed() < patience(60), "{what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -56,7 +56,7 @@ fn held(world: &World, dir: &Path, name: &str) -> Running {
 fn at_once(world: &World, args: &[&str]) -> Run {
     let started = Instant::now();
     let run = world.cairn(args);
-    assert!(started.elapsed() < AT_ONCE, "{args:?} waited\n{}", run.report());
+    assert!(started.elapsed() < patience(AT_ONCE), "{args:?} waited\n{}", run.report());
     run
 }
 
@@ -327,7 +327,7 @@ fn a_signal_stops_a_long_ingest_and_leaves_nothing() {
             let run = running.wait().exits(code);
             let label = format!("{} and {code}", dir.display());
             // What matters is that it does not go on to the end; a busy machine may need a while.
-            assert!(told.elapsed() < AT_ONCE, "{label}: {:?}", told.elapsed());
+            assert!(told.elapsed() < patience(AT_ONCE), "{label}: {:?}", told.elapsed());
             assert!(run.err().contains("interrupted"), "{label}\n{}", run.report());
             no_leftovers(&world, &label);
         }

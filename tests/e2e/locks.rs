@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cairn_testkit::{CrashPoint, Run, Running, Signal, Unavailable, World, available, treecmp};
+use cairn_testkit::{
+    CrashPoint, Run, Running, Signal, Unavailable, World, available, patience, treecmp,
+};
 
 use crate::crashes::{no_leftovers, update_staged};
 
@@ -44,7 +46,7 @@ pub fn stopped_at(world: &World, point: CrashPoint, args: &[&str]) -> Running {
         if !running.is_running() {
             panic!("{} is not reached\n{}", point.name(), running.wait().report());
         }
-        assert!(since.elapsed() < Duration::from_secs(60), "{}", point.name());
+        assert!(since.elapsed() < patience(60), "{}", point.name());
         std::thread::sleep(Duration::from_millis(2));
     }
 }

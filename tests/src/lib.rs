@@ -19,6 +19,7 @@
 //! past the test harness's capture, and the test goes on without. Set `CAIRN_TESTS=strict` to
 //! make it a failure instead. `CAIRN_TEST_FS` puts every world on another filesystem: the name of
 //! a kind, which is then mounted once for the process, or the absolute path of a directory.
+//! `CAIRN_TEST_SLOWER=10` has every wait take ten times as long before it is given up.
 
 pub mod browser;
 pub mod clients;
@@ -41,7 +42,7 @@ pub use cairn_store::fault::CrashPoint;
 pub use filesystem::FsKind;
 pub use ground::{Ground, exchanges, not_on, replaces_what_is_open, settle, swaps};
 pub use keys::Keys;
-pub use run::{Run, Running};
+pub use run::{Run, Running, patience};
 /// What [`Running::signal`] takes.
 pub use rustix::process::Signal;
 pub use unavailable::{Unavailable, available, tool};

@@ -143,7 +143,7 @@ impl Hammer {
     pub fn wait_for(&self, more: u64) {
         let (from, started) = (self.sessions(), Instant::now());
         while self.sessions() < from + more {
-            assert!(started.elapsed() < Duration::from_secs(60), "the hammer stands still");
+            assert!(started.elapsed() < crate::patience(60), "the hammer stands still");
             std::thread::sleep(Duration::from_micros(200));
         }
     }

@@ -11,12 +11,27 @@ use serde_json::Value;
 
 use crate::schema;
 
-/// Longer than anything a test runs, on a machine that is busy with other tests.
-const DEADLINE: Duration = Duration::from_secs(300);
+/// Longer than anything a test runs, on a machine that is busy with other tests, in seconds.
+const DEADLINE: u64 = 300;
+/// The variable that says how many times as long a slower machine may take, such as an emulated one.
+const SLOWER: &str = "CAIRN_TEST_SLOWER";
 /// How often we look whether a program has ended.
 const POLL: Duration = Duration::from_millis(2);
 /// How much of an output a failed assertion shows.
 const SHOWN: usize = 8_000;
+
+/// Returns how long a test waits for what takes so many seconds at most on a machine that is busy
+/// with other tests: `CAIRN_TEST_SLOWER=10` says that this one is ten times as slow.
+///
+/// # Panics
+///
+/// If the variable is not a number.
+pub fn patience(seconds: u64) -> Duration {
+    let slower = std::env::var(SLOWER).ok().filter(|value| !value.is_empty());
+    let times =
+        slower.map_or(1, |value| value.parse().unwrap_or_else(|_| panic!("{SLOWER}: {value:?}")));
+    Duration::from_secs(seconds.saturating_mul(times))
+}
 
 /// A program that has ended, with what it said.
 #[derive(Clone, Debug)]
@@ -36,7 +51,7 @@ impl Run {
     ///
     /// # Panics
     ///
-    /// If it cannot be started, or takes more than five minutes.
+    /// If it cannot be started, or takes more than five minutes ([`patience`]).
     #[track_caller]
     pub fn of(command: &mut Command) -> Self {
         Running::start(command).wait()
@@ -201,14 +216,15 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// If that takes more than five minutes from the start.
+    /// If that takes more than five minutes from the start ([`patience`]).
     #[track_caller]
     pub fn wait(mut self) -> Run {
+        let deadline = patience(DEADLINE);
         let status = loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => break status,
-                Ok(None) if self.started.elapsed() < DEADLINE => std::thread::sleep(POLL),
-                Ok(None) => panic!("{}: still running after {DEADLINE:?}", self.command),
+                Ok(None) if self.started.elapsed() < deadline => std::thread::sleep(POLL),
+                Ok(None) => panic!("{}: still running after {deadline:?}", self.command),
                 Err(error) => panic!("{}: wait: {error}", self.command),
             }
         };
