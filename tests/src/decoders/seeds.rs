@@ -16,6 +16,9 @@ use cairn_store::refs::RefName;
 use cairn_store::snapshot::{Origin, Root, Snapshot};
 use cairn_store::tree::{DirEntry, Entry, FileEntry, SymlinkEntry, Tree};
 
+use cairn_decoders::short_image;
+
+use super::images::{self, Names};
 use crate::sample::{self, Places};
 
 /// One input of a decoder.
@@ -192,7 +195,20 @@ fn of_a_compose(seeds: &mut Vec<Seed>) {
 fn of_words(seeds: &mut Vec<Seed>) {
     let image =
         sample::iso("Rocky-9-7", &[("a/b/c.rpm", b"x"), (".treeinfo", b"y")], 1_762_000_000);
-    add(seeds, "iso9660", "three-directories", image);
+    for (name, image) in [
+        ("three-directories", image),
+        ("rock-ridge", images::image(Names::RockRidge, 2048)),
+        ("joliet", images::image(Names::Joliet, 512)),
+        ("plain", images::image(Names::Plain, 1024)),
+    ] {
+        add(seeds, "iso9660", name, short_image(&image));
+    }
+    // Too little to be worth a code of its own, and enough for tables and copies of all kinds.
+    let line = |number: u32| {
+        let hash = number.wrapping_mul(2_654_435_761);
+        format!("<file>/usr/share/doc/{}-{hash:08x}/README</file>\n", number % 7)
+    };
+    let list: String = (0..60).map(line).collect();
     let xml = "<otherdata packages=\"0\"></otherdata>\n";
     for (name, compression) in [
         ("none", Compression::None),
@@ -201,8 +217,11 @@ fn of_words(seeds: &mut Vec<Seed>) {
         ("zstd", Compression::Zstd),
         ("bzip2", Compression::Bzip2),
     ] {
-        let bytes = compress(xml.as_bytes(), compression).expect("forty bytes are packed");
-        add(seeds, "codec", name, bytes);
+        let packed = |text: &str| compress(text.as_bytes(), compression).expect("it is small");
+        add(seeds, "codec", name, packed(xml));
+        if compression != Compression::None {
+            add(seeds, "codec", &format!("{name}-of-a-list"), packed(&list));
+        }
     }
     add(seeds, "config", "sample", Places::below(Path::new("/srv")).config());
     let rows = "[Version]\n2\n\n[Files]\n1762000000\td\t4096\t9.7\n1762000000\tf\t12\t9.7/a/b\n\
