@@ -96,7 +96,17 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Document>> {
             return Err(Error::record(file, format!("document {number}"), "too large"));
         }
         if let Some(content) = parse(file, number, bytes)? {
-            documents.push(Document { bytes: framed(bytes), content });
+            let framed = framed(bytes);
+            // What was added may make another document of it, or none: a `...` before the first
+            // line, a text that goes on to the end. That can be so of a file's first and last only.
+            if framed != bytes
+                && parse(file, number, &framed).ok().flatten().as_ref() != Some(&content)
+            {
+                let reason = "means something else where a `---` line stands before it and a newline \
+                    after it; write them, and see what it says";
+                return Err(Error::record(file, format!("document {number}"), reason));
+            }
+            documents.push(Document { bytes: framed, content });
         }
     }
     Ok(documents)
@@ -323,6 +333,28 @@ data:
         let odd = read("f", b"---a: b\ndocument: other\n").unwrap();
         let both = [bare, odd].concat();
         assert_eq!(read("f", &write(&both)).unwrap(), both);
+    }
+
+    #[test]
+    fn a_document_that_would_be_another_between_others_is_refused() {
+        // Found by trying long rows of every marker: what was written of it could not be read.
+        for yaml in [
+            "...\ndocument: other\n",
+            "# text\n\n... # more\ndocument: other\n",
+            "\r...\rdocument: other\n",
+            "document: modulemd-defaults\ndata:\n  module: |\n    a",
+        ] {
+            match read("f", yaml.as_bytes()) {
+                Ok(documents) => {
+                    assert_eq!(read("f", &write(&documents)).unwrap(), documents, "{yaml:?}")
+                }
+                Err(error) => assert!(error.to_string().starts_with("f: document 1: "), "{error}"),
+            }
+        }
+        let error = read("f", b"...\ndocument: other\n").unwrap_err().to_string();
+        assert!(error.contains("means something else"), "{error}");
+        let kept = read("f", b"...\n---\ndocument: other\n...\n").unwrap();
+        assert_eq!(kept[0].bytes, b"---\ndocument: other\n...\n");
     }
 
     #[test]
