@@ -5,7 +5,7 @@
 #   tests/fuzz/run.sh [--seconds N] [--sanitizer none|address] [--work DIR] [--no-build] [--quick] [TARGET…]
 #
 # --quick leaves out the decoders of cairn-releng, which take most of the time that building takes. Where
-# targets are named, only these are built.
+# targets are named, only these are built, and only the crates that they need.
 # It begins with the corpus and with what earlier runs left in DIR/TARGET, adds what is new there, and
 # leaves inputs that crash as DIR/TARGET.crash-…; the corpus itself is not written to. After a crash the
 # next target goes on, and the exit code is 1.
@@ -18,27 +18,28 @@ sanitizer=none
 work=${TMPDIR:-/tmp}/cairn-fuzz
 build=yes
 named=yes
-features=()
+quick=no
 targets=()
 while [ $# -gt 0 ]; do
     case $1 in
     --seconds) seconds=$2 && shift 2 ;;
     --sanitizer) sanitizer=$2 && shift 2 ;;
     --work) work=$2 && shift 2 ;;
-    --quick) features=(--no-default-features) && shift ;;
+    --quick) quick=yes && shift ;;
     --no-build) build=no && shift ;;
     -*) sed -n '2,11s/^# \{0,1\}//p' run.sh >&2 && exit 2 ;;
     *) targets+=("$1") && shift ;;
     esac
 done
+# The feature that a target needs, which stands in the line after its path.
+need_of() {
+    grep -A 1 "^path = \"targets/$1.rs\"" Cargo.toml | sed -n 's/^required-features = \["\(.*\)"\]$/\1/p'
+}
 if [ ${#targets[@]} -eq 0 ]; then
     named=no
     for path in targets/*.rs; do
         target=$(basename "$path" .rs)
-        # What needs the feature says so in the line after its path.
-        if [ ${#features[@]} -gt 0 ] && grep -A 1 "^path = \"$path\"" Cargo.toml | grep -q required-features; then
-            continue
-        fi
+        [ "$quick,$(need_of "$target")" != yes,site ] || continue
         targets+=("$target")
     done
 fi
@@ -69,7 +70,8 @@ size_of() {
 [[ $work == /* ]] || work=$from/$work
 mkdir -p "$work"
 if [ "$build" = yes ]; then
-    options=(--fuzz-dir . -s "$sanitizer" "${features[@]}")
+    needs=$(for target in "${targets[@]}"; do need_of "$target"; done | sort -u | tr '\n' ' ')
+    options=(--fuzz-dir . -s "$sanitizer" --no-default-features --features "$needs")
     if [ $named = yes ]; then
         # It takes one at a time; what they share is built once.
         for target in "${targets[@]}"; do
@@ -92,7 +94,7 @@ crashed=0
 # Of the clock, and of a processor: a machine that is busy gives less.
 echo "| target | executions | seconds | of a processor | edges | findings |"
 echo "| --- | --- | --- | --- | --- | --- |"
-TIMEFORMAT="%U"
+TIMEFORMAT="%U %S"
 for target in "${targets[@]}"; do
     mkdir -p "$work/$target"
     args=(-max_total_time="$seconds" -rss_limit_mb=1024 -timeout=20 -max_len="$(size_of "$target")")
@@ -103,9 +105,10 @@ for target in "${targets[@]}"; do
     busy=$({ time "$built/$target" "${args[@]}" -artifact_prefix="$work/$target." \
         -print_final_stats=1 "$work/$target" "corpus/$target" >"$log" 2>&1; } 2>&1) || found=1
     crashed=$((crashed | found))
+    busy=$(awk '{ print int($1 + $2) }' <<<"$busy")
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     took=$(sed -n 's/^Done [0-9]* runs in \([0-9]*\) second.*/\1/p' "$log")
     edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
-    echo "| $target | ${runs:-?} | ${took:-?} | ${busy%.*} | ${edges:-?} | $found |"
+    echo "| $target | ${runs:-?} | ${took:-?} | $busy | ${edges:-?} | $found |"
 done
 exit $crashed

@@ -12,11 +12,13 @@
 mod metadata;
 #[cfg(feature = "site")]
 mod site;
+#[cfg(feature = "store")]
 mod store;
 
 pub use metadata::*;
 #[cfg(feature = "site")]
 pub use site::*;
+#[cfg(feature = "store")]
 pub use store::*;
 
 /// What came of reading: accepted, or refused with a reason.
@@ -33,10 +35,15 @@ pub struct Decoder {
 
 /// All decoders.
 pub const ALL: &[Decoder] = &[
+    #[cfg(feature = "store")]
     Decoder { name: "tree", read: tree },
+    #[cfg(feature = "store")]
     Decoder { name: "snapshot", read: snapshot },
+    #[cfg(feature = "store")]
     Decoder { name: "pack", read: pack },
+    #[cfg(feature = "store")]
     Decoder { name: "operation", read: operation },
+    #[cfg(feature = "store")]
     Decoder { name: "trees-json", read: trees_json },
     Decoder { name: "repomd", read: repomd },
     Decoder { name: "primary", read: primary },
@@ -56,6 +63,7 @@ pub const ALL: &[Decoder] = &[
     Decoder { name: "mirror-list", read: mirror_list },
     #[cfg(feature = "site")]
     Decoder { name: "bencode", read: bencode },
+    #[cfg(feature = "store")]
     Decoder { name: "names", read: names },
 ];
 

@@ -4,13 +4,16 @@ use std::cell::Cell;
 
 use cairn_repodata::codec::{Compression, Limits, decompress};
 use cairn_repodata::header::{FileFacts, Headers, Package};
+#[cfg(feature = "store")]
 use cairn_repodata::href::{check_href, resolve_href};
 use cairn_repodata::write::{FileNames, Options, RepodataBuilder};
 use cairn_repodata::{
-    Checksum, Error, Evr, Nevra, comps as comps_xml, filelists as filelists_xml,
+    Checksum, Error, Nevra, comps as comps_xml, filelists as filelists_xml,
     modules as modules_yaml, other as other_xml, primary as primary_xml, repomd as repomd_xml,
-    rpmvercmp, treeinfo as treeinfo_ini, updateinfo as updateinfo_xml,
+    treeinfo as treeinfo_ini, updateinfo as updateinfo_xml,
 };
+#[cfg(feature = "store")]
+use cairn_repodata::{Evr, rpmvercmp};
 
 use super::{Outcome, refused};
 
@@ -197,6 +200,7 @@ pub fn codec(bytes: &[u8]) -> Outcome {
 }
 
 /// Reads names of packages, versions and locations.
+#[cfg(feature = "store")]
 pub(super) fn package_names(text: &str) {
     if check_href(text).is_ok()
         && let Ok(path) = resolve_href(REPO, text)
