@@ -69,6 +69,14 @@ size_of() {
 
 [[ $work == /* ]] || work=$from/$work
 mkdir -p "$work"
+host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+# More memory than a decoder may take: the sanitizer keeps for a while what was freed.
+memory=1024
+if [ "$sanitizer" = address ]; then
+    # The C of zstd and liblzma too, by the variable that their build scripts know.
+    export "CFLAGS_${host//-/_}=-fsanitize=address -fno-omit-frame-pointer -g1"
+    memory=2048
+fi
 if [ "$build" = yes ]; then
     needs=$(for target in "${targets[@]}"; do need_of "$target"; done | sort -u | tr '\n' ' ')
     options=(--fuzz-dir . -s "$sanitizer" --no-default-features --features "$needs")
@@ -81,7 +89,7 @@ if [ "$build" = yes ]; then
         cargo +nightly fuzz build "${options[@]}"
     fi
 fi
-built=${CARGO_TARGET_DIR:-target}/$(rustc +nightly -vV | sed -n 's/^host: //p')/release
+built=${CARGO_TARGET_DIR:-target}/$host/release
 
 for target in "${targets[@]}"; do
     if [ ! -x "$built/$target" ]; then
@@ -97,7 +105,7 @@ echo "| --- | --- | --- | --- | --- | --- |"
 TIMEFORMAT="%U %S"
 for target in "${targets[@]}"; do
     mkdir -p "$work/$target"
-    args=(-max_total_time="$seconds" -rss_limit_mb=1024 -timeout=20 -max_len="$(size_of "$target")")
+    args=(-max_total_time="$seconds" -rss_limit_mb=$memory -timeout=20 -max_len="$(size_of "$target")")
     words=dict/$(words_of "$target").dict
     [ ! -e "$words" ] || args+=(-dict="$words")
     log=$work/$target.log
