@@ -12,6 +12,8 @@
 #   --cases       init,ingest,stage,promote,rollback,far,gc,adopt,index,recover (all of them)
 #   --faults      kill, cut (power), or an errno as ENOSPC; with + at its end every call from the
 #                 point on fails. Default: kill,cut,ENOSPC,ENOSPC+,EIO,EIO+,EROFS+,EDQUOT,EMLINK,EXDEV,EPERM
+#                 and EEXIST and ENOENT, which are given to what makes and takes names only: NFS says so of
+#                 requests that were sent twice, here it is not even true
 #   --in-turn     of the faults one at each point and not all, in turn: every call goes wrong once
 #   --nested N    after every N-th kill the recovery is killed too, at a point of its own
 #   --seconds S   ends after the point at which this time is over, and says how much is left out
@@ -38,7 +40,7 @@ unset CAIRN_CONFIG CAIRN_CRASH_AT
 here=$(cd "$(dirname "$0")/.." && pwd)
 every=1 offset=0 in_turn=0 nested=0 seconds=0 jobs=1 share=0 fs=ext4 swap=exchange controls=no only= show=
 cases=init,ingest,stage,promote,rollback,far,gc,adopt,index,recover
-faults=kill,cut,ENOSPC,ENOSPC+,EIO,EIO+,EROFS+,EDQUOT,EMLINK,EXDEV,EPERM
+faults=kill,cut,ENOSPC,ENOSPC+,EIO,EIO+,EROFS+,EDQUOT,EMLINK,EXDEV,EPERM,EEXIST,ENOENT
 cairn=${CARGO_TARGET_DIR:-$here/target}/debug/cairn
 memory=/dev/shm; [[ -d $memory && -w $memory ]] || memory=${TMPDIR:-/tmp}
 work=
@@ -305,6 +307,7 @@ prepare() {
 changing=openat,openat2,creat,write,pwrite64,writev,pwritev,copy_file_range,ioctl,ftruncate,fallocate
 changing+=,fsync,fdatasync,syncfs,sync_file_range,link,linkat,rename,renameat,renameat2,unlink,unlinkat
 changing+=,rmdir,mkdir,mkdirat,symlink,symlinkat,chmod,fchmod,fchmodat,utimensat,chown,fchown,fchownat,flock
+naming=link,linkat,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,symlink,symlinkat
 reading=read,pread64,preadv,getdents64,statx,newfstatat,fstat,readlinkat,lseek,mmap
 optional() { local calls=${1//,/,?}; echo "?$calls"; }
 
@@ -334,17 +337,29 @@ points() { # CALLS FAULT
             seen[c[1], n]; print c[1], n
         }' "$work/trace" | sort -k1,1 -k2,2n
 }
+calls_of() { # FAULT
+    case $1 in
+    EEXIST | ENOENT) echo $naming ;;
+    EIO*) echo $changing,$reading ;;
+    *) echo $changing ;;
+    esac
+}
 # Of points those at which it is a fault's turn, among the faults that such a call can have.
 turn_of() { # FAULT
-    awk -v fault="$1" -v faults="$faults" -v changing=",$changing," '
-        BEGIN {
-            for (i = split(faults, each, ","); i > 0; i--) {
-                if (each[i] == fault) { of_all = total; of_reads = reads }
-                total++
-                if (each[i] ~ /^EIO/) reads++
+    local fault
+    for fault in ${faults//,/ }; do echo "$fault ,$(calls_of "$fault"),"; done |
+        awk -v fault="$1" '
+            NR == FNR { name[NR] = $1; calls[NR] = $2; next }
+            {
+                turn = -1
+                total = 0
+                for (i = 1; i in name; i++) {
+                    if (!index(calls[i], "," $1 ",")) continue
+                    if (name[i] == fault) turn = total
+                    total++
+                }
             }
-        }
-        index(changing, "," $1 ",") ? $2 % total == of_all : $2 % reads == of_reads'
+            turn >= 0 && $2 % total == turn' - /dev/fd/3
 }
 inject() { # FAULT CALL N ARGS: sets rc
     local fault=$1 call=$2 n=$3 what stop=--seccomp-bpf
@@ -424,7 +439,7 @@ declare -i tried=0 wrong=0 skipped=0 killed_twice=0 nested_here=0
 over() { ((seconds > 0 && SECONDS >= seconds)); }
 
 run_case() {
-    local case=$1 fault call n calls all list total bad_here started
+    local case=$1 fault call n all list total bad_here started
     prepare "$case"
     trace_of "${verb[@]}"
     cp "$work/trace" "$work/trace.case"
@@ -441,11 +456,9 @@ run_case() {
     fi
     for fault in ${faults//,/ }; do
         [[ $fault == cut && $fs == btrfs ]] && { echo "  $case cut: not tested: btrfs knows no such shutdown"; continue; }
-        calls=$changing
-        [[ $fault == EIO* ]] && calls+=,$reading
-        all=$(points "$calls" "$fault")
+        all=$(points "$(calls_of "$fault")" "$fault")
         [[ -z $only ]] || all=$(grep -x "$only" <<<"$all")
-        ((in_turn == 0)) || all=$(turn_of "$fault" <<<"$all")
+        ((in_turn == 0)) || all=$(turn_of "$fault" 3<<<"$all")
         list=$(awk -v e="$every" -v o="$offset" 'NR % e == o % e' <<<"$all")
         # However few there are, one of them: the middle one.
         [[ -n $list ]] || list=$(sed -n "$((($(wc -l <<<"$all") + 1) / 2))p" <<<"$all")

@@ -265,8 +265,8 @@ impl Dir {
     pub fn create_as(&self, name: &[u8], mode: u32) -> Result<OpenFile> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mode = Mode::from_raw_mode(mode);
-        let fd = self.fail("create", name, rustix::fs::openat(&self.fd, name, flags, mode))?;
+        let created = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode));
+        let fd = self.fail("create", name, self.is_taken(name, created))?;
         Ok(OpenFile { file: File::from(fd), path: self.path_of(name) })
     }
 
@@ -314,7 +314,11 @@ impl Dir {
             .write_all(bytes)
             .and_then(|()| file.set_mode(mode))
             .and_then(|()| file.sync())
-            .and_then(|()| self.rename(&temp, self, name, Replace::Yes));
+            .and_then(|()| match self.rename(&temp, self, name, Replace::Yes) {
+                // Over NFS that may be said of a request that did it when it was sent first.
+                Err(error) if error.is_not_found() && self.is_named(name, &file)? => Ok(()),
+                result => result,
+            });
         if let Err(error) = written {
             self.remove_if_there(&temp)?;
             return Err(error);
@@ -422,11 +426,41 @@ impl Dir {
         self.fail("read link", name, target).map(|text| text.into_bytes())
     }
 
-    /// Gives an entry a second name. An existing name is `EEXIST`, nothing else is promised
-    /// everywhere, NFS included.
+    /// Gives an entry a second name. A name that it has already is no error, one that another has
+    /// is `EEXIST`; nothing else is promised everywhere, NFS included.
     pub fn link(&self, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<()> {
-        let result = rustix::fs::linkat(&self.fd, name, &to.fd, new_name, AtFlags::empty());
+        let linked = rustix::fs::linkat(&self.fd, name, &to.fd, new_name, AtFlags::empty());
+        let mut result = to.is_taken(new_name, linked);
+        if result == Err(Errno::EXIST) {
+            let (this, that) = (self.stat(name)?, to.stat(new_name)?);
+            // Over NFS a request that was sent twice may be answered for the second time.
+            if (this.dev, this.ino) == (that.dev, that.ino) {
+                result = Ok(());
+            }
+        }
         to.fail("link", new_name, result)
+    }
+
+    /// Believes the answer that a name is taken where it is. What is given up because another is
+    /// said to be there already would be lost.
+    fn is_taken<T>(&self, name: &[u8], result: rustix::io::Result<T>) -> rustix::io::Result<T> {
+        match result {
+            Err(Errno::EXIST) if self.lstat(name) == Err(Errno::NOENT) => Err(Errno::IO),
+            result => result,
+        }
+    }
+
+    /// Believes the answer that there is nothing to remove where nothing is. What is said to be
+    /// gone already would stay published.
+    fn is_gone(&self, name: &[u8], result: rustix::io::Result<()>) -> rustix::io::Result<()> {
+        match result {
+            Err(Errno::NOENT) if self.lstat(name).is_ok() => Err(Errno::IO),
+            result => result,
+        }
+    }
+
+    fn lstat(&self, name: &[u8]) -> rustix::io::Result<()> {
+        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map(drop)
     }
 
     /// Renames an entry.
@@ -434,7 +468,9 @@ impl Dir {
         let result = match replace {
             Replace::Yes => rustix::fs::renameat(&self.fd, name, &to.fd, new_name),
             Replace::No => {
-                rustix::fs::renameat_with(&self.fd, name, &to.fd, new_name, RenameFlags::NOREPLACE)
+                let flags = RenameFlags::NOREPLACE;
+                let renamed = rustix::fs::renameat_with(&self.fd, name, &to.fd, new_name, flags);
+                to.is_taken(new_name, renamed)
             }
         };
         to.fail("rename", new_name, result)
@@ -454,7 +490,7 @@ impl Dir {
 
     /// Removes a file or a symbolic link if it is there; returns whether it was.
     pub fn remove_if_there(&self, name: &[u8]) -> Result<bool> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+        match self.is_gone(name, rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(io_error("remove", self.path_of(name), errno)),
@@ -473,7 +509,7 @@ impl Dir {
     /// Removes an entry and everything below it; nothing there is fine.
     pub fn remove_all(&self, name: &[u8]) -> Result<()> {
         // Nearly everything is a file; to find that out by removing it saves a stat.
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+        match self.is_gone(name, rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             // What Linux says of a directory, and what POSIX does.
             Err(Errno::ISDIR | Errno::PERM) => {}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::fault::{self, CrashPoint};
-use crate::fs::{self, Dir};
+use crate::fs::Dir;
 use crate::id::{OperationId, PackId, SnapshotId};
 use crate::path::plain_json;
 use crate::refs::RefName;
@@ -166,7 +166,7 @@ impl Log {
             .and_then(|()| {
                 fault::hit(CrashPoint::OperationWritten);
                 still()?;
-                self.link(&file, &temp, operation.number)
+                self.link(&temp, operation.number)
             });
         self.dir.remove_if_there(&temp)?;
         if !result? {
@@ -177,20 +177,16 @@ impl Log {
         Ok(Append::Done(Head { number: operation.number, id: OperationId::of(&bytes) }))
     }
 
-    fn link(&self, file: &fs::OpenFile, temp: &[u8], number: u64) -> Result<bool> {
-        let name = file_name(number);
-        let linked = match self.dir.link(temp, &self.dir, name.as_bytes()) {
-            Ok(()) => true,
-            // A retransmitted NFS request answers EEXIST although it was ours that did it.
-            Err(error) if error.is(rustix::io::Errno::EXIST) => {
-                self.dir.stat(name.as_bytes())?.ino == file.stat()?.ino
+    /// Gives an operation its name; false where the number has another.
+    fn link(&self, temp: &[u8], number: u64) -> Result<bool> {
+        match self.dir.link(temp, &self.dir, file_name(number).as_bytes()) {
+            Ok(()) => {
+                fault::hit(CrashPoint::OperationLinked);
+                Ok(true)
             }
-            Err(error) => return Err(error),
-        };
-        if linked {
-            fault::hit(CrashPoint::OperationLinked);
+            Err(error) if error.is(rustix::io::Errno::EXIST) => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(linked)
     }
 }
 

@@ -622,9 +622,10 @@ impl<'p> Batch<'p> {
 
     /// Takes back what [`Batch::place_link`] has placed: it is not what it was hashed as any more.
     pub fn withdraw(&self, id: &ObjectId) -> Result<()> {
-        let mut placed = locked(&self.placed);
-        if let Some(at) = placed.beside.iter().position(|other| other == id) {
-            placed.beside.swap_remove(at);
+        let beside = &mut locked(&self.placed).beside;
+        let before = beside.len();
+        beside.retain(|other| other != id);
+        if beside.len() < before {
             self.pool.objects.remove_if_there(&self.temp_name(id))?;
         }
         Ok(())
@@ -703,8 +704,9 @@ impl<'p> Batch<'p> {
             fault::hit(CrashPoint::BatchSynced);
         }
         let mut placed = std::mem::take(&mut *locked(&self.placed));
-        // By name, so that two threads seldom work in one directory.
+        // By name, so that two threads seldom work in one directory; and once, if it was linked twice.
         placed.beside.sort_unstable();
+        placed.beside.dedup();
         let beside = placed.beside.par_chunks(256).try_for_each(|chunk| {
             chunk.iter().try_for_each(|id| self.name(&self.pool.objects, &self.temp_name(id), id))
         });
@@ -775,6 +777,10 @@ pub(crate) fn enter(from: &Dir, temp: &[u8], to: &Dir, name: &[u8]) -> Result<()
     match from.rename(temp, to, name, Replace::No) {
         Ok(()) => Ok(()),
         Err(error) if error.is(Errno::EXIST) => from.remove_if_there(temp).map(drop),
+        // Over NFS that may be said of a request that was sent twice and did it the first time.
+        Err(error) if error.is(Errno::NOENT) && to.try_stat(name)?.is_some() => {
+            from.remove_if_there(temp).map(drop)
+        }
         // NFS has no exclusive rename; link answers EEXIST everywhere.
         Err(error) if error.is(Errno::INVAL) => {
             match from.link(temp, to, name) {

@@ -170,6 +170,24 @@ fn commit(
 }
 
 #[test]
+fn a_name_that_a_file_has_already_may_be_given_to_it_again_and_to_no_other() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = Dir::open(temp.path()).unwrap();
+    for name in ["one", "other"] {
+        std::fs::write(temp.path().join(name), name).unwrap();
+    }
+    // As a server answers that was asked twice.
+    dir.link(b"one", &dir, b"name").unwrap();
+    dir.link(b"one", &dir, b"name").unwrap();
+    let error = dir.link(b"other", &dir, b"name").unwrap_err();
+    let Error::Io { source, .. } = &error else { panic!("{error}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::AlreadyExists, "{error}");
+    assert_eq!(std::fs::read(temp.path().join("name")).unwrap(), b"one");
+    let missing = dir.link(b"none", &dir, b"name").unwrap_err();
+    assert!(missing.is_not_found(), "{missing}");
+}
+
+#[test]
 fn many_writers_of_different_refs_make_one_chain() {
     let fixture = Fixture::new();
     std::thread::scope(|scope| {

@@ -45,6 +45,23 @@ fn what_was_bad_once_is_met_every_time() {
     // Around the record of an adoption, which a kill once left without its tree.
     let record = ["--cases", "adopt", "--faults", "kill", "--only", "write [1-6]"];
     torture(&[&record[..], &["--seconds", "60"]].concat());
+    // A name is not taken and a file not gone because somebody says so: an object was given up for
+    // one that was not there, and a file that was to go stayed in the tree.
+    torture(&[
+        "--cases",
+        "ingest,adopt,promote",
+        "--faults",
+        "EEXIST,ENOENT",
+        "--only",
+        r"\(linkat\|renameat2\|unlinkat\) .*",
+        "--every",
+        "5",
+        "--seconds",
+        "60",
+    ]);
+    // The last call of a large copy: its temporary file stayed.
+    let finish = ["--cases", "ingest", "--faults", "EMLINK", "--only", "utimensat .*"];
+    torture(&[&finish[..], &["--seconds", "30"]].concat());
     // Reads of the index that fail: the disk's answer, and no damage.
     torture(&[
         "--cases",
