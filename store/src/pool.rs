@@ -378,6 +378,8 @@ pub struct Batch<'p> {
     placed: Mutex<Waiting>,
     counter: AtomicU64,
     wrote: AtomicBool,
+    /// Whether a file could not be removed that will be no object.
+    leaves: AtomicBool,
     /// How many bytes were copied.
     copied: AtomicU64,
     /// Whether the pool had no object: then there is none to look for. What another process brings
@@ -420,6 +422,7 @@ impl<'p> Batch<'p> {
             placed: Mutex::default(),
             counter: AtomicU64::new(0),
             wrote: AtomicBool::new(false),
+            leaves: AtomicBool::new(false),
             copied: AtomicU64::new(0),
             empty: false,
         })
@@ -537,28 +540,31 @@ impl<'p> Batch<'p> {
         } else {
             copy_hashed(source, &mut file, stat, observer)
         };
-        let result = result.and_then(|id| {
+        let placed = result.and_then(|id| {
             let is_new = locked(&self.placed).claimed.insert(id) && !self.has(&id)?;
+            if is_new {
+                self.pool.finish(&file, meta)?;
+            }
             Ok((id, is_new))
         });
-        match result {
-            Ok((id, true)) => {
-                self.pool.finish(&file, meta)?;
-                locked(&self.placed).numbered.push((id, number));
-                let copied = if cloned { 0 } else { stat.size };
-                self.copied.fetch_add(copied, Ordering::Relaxed);
-                fault::hit(CrashPoint::ObjectWritten);
-                Ok(id)
-            }
-            Ok((id, false)) => {
-                self.pool.tmp.remove_if_there(&temp)?;
-                Ok(id)
-            }
-            Err(error) => {
-                self.pool.tmp.remove_if_there(&temp)?;
-                Err(error)
-            }
+        let Ok((id, true)) = placed else {
+            let discarded = self.discard(&temp);
+            return placed.and_then(|(id, _)| discarded.map(|()| id));
+        };
+        locked(&self.placed).numbered.push((id, number));
+        let copied = if cloned { 0 } else { stat.size };
+        self.copied.fetch_add(copied, Ordering::Relaxed);
+        fault::hit(CrashPoint::ObjectWritten);
+        Ok(id)
+    }
+
+    /// Removes a file that will be no object. Where it stays, the batch's marker does too.
+    fn discard(&self, temp: &[u8]) -> Result<()> {
+        let removed = self.pool.tmp.remove_if_there(temp);
+        if removed.is_err() {
+            self.leaves.store(true, Ordering::Relaxed);
         }
+        removed.map(drop)
     }
 
     /// Brings in a file by giving it a second name; the caller has hashed it and vouches that it
@@ -747,7 +753,7 @@ impl<'p> Batch<'p> {
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         // What a commit has named is no longer in the list.
-        let mut is_clear = true;
+        let mut is_clear = !self.leaves.load(Ordering::Relaxed);
         let placed = std::mem::take(&mut *locked(&self.placed));
         for id in &placed.beside {
             is_clear &= self.pool.objects.remove_if_there(&self.temp_name(id)).is_ok();
