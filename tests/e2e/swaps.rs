@@ -234,6 +234,11 @@ fn rolling_back_on_a_full_xfs_needs_no_inode() {
     on_a_full_disk(FsKind::Xfs);
 }
 
+#[test]
+fn rolling_back_on_a_full_btrfs_needs_no_block() {
+    on_a_full_disk(FsKind::Btrfs);
+}
+
 fn on_a_full_disk(kind: FsKind) {
     for swap in ["exchange", "symlink"] {
         let Some(fs) = available(Loop::new(kind, SIZE)) else { return };
