@@ -376,7 +376,7 @@ fn a_removed_file_that_somebody_has_open_is_passed_over_and_may_go_meanwhile() {
     let again = small_update().write(&world.places().compose).unwrap().dir;
     fs::write(again.join("compose/.nfs00000000000a1b2c00000d40"), "open").unwrap();
     let taken = world.json(["ingest".as_ref(), again.as_os_str()]);
-    assert!(taken["notes"].to_string().contains("Left out: 1 removed file"), "{taken}");
+    assert!(taken["notes"].to_string().contains("Left out: 1 removed file that"), "{taken}");
     let list = world.cairn(["ls", "-R", taken["refs"][0]["name"].as_str().unwrap()]).ok();
     assert!(!list.out().contains(".nfs"), "{}", list.report());
 }

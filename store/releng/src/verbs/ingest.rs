@@ -90,13 +90,12 @@ fn dry_run(
 
 /// Says that there are files which no release has, if there are any.
 fn passed_over(counts: &Counts) -> Option<String> {
-    let count = counts.passed_over;
-    (count > 0).then(|| {
-        format!(
-            "Left out: {count} removed files that somebody has open (.nfs…, .fuse_hidden…). They \
-             go by themselves."
-        )
-    })
+    let (files, go) = match counts.passed_over {
+        0 => return None,
+        1 => ("1 removed file".to_owned(), "It goes by itself."),
+        more => (format!("{more} removed files"), "They go by themselves."),
+    };
+    Some(format!("Left out: {files} that somebody has open (.nfs…, .fuse_hidden…). {go}"))
 }
 
 fn guess(site: &Site, dir: &Path, compose: &Compose) -> Result<RefName> {
