@@ -529,7 +529,7 @@ impl Dir {
 
     /// Tries to take the lock of the directory itself without waiting; returns whether it was free.
     /// It is held until the last handle that was cloned from this one is closed, and leaves nothing
-    /// behind. NFS locks for writers only what is open for writing, so directories never.
+    /// behind. On NFS it is this host's alone: its server is not asked.
     pub fn try_lock(&self, kind: LockKind) -> Result<bool> {
         lock(self.fd.as_fd(), kind).or_else(|errno| self.fail("lock", b"", Err(errno)))
     }
