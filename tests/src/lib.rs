@@ -19,7 +19,7 @@
 //! past the test harness's capture, and the test goes on without. Set `CAIRN_TESTS=strict` to
 //! make it a failure instead. `CAIRN_TEST_FS` puts every world on another filesystem: the name of
 //! a kind, which is then mounted once for the process, or the absolute path of a directory.
-//! `CAIRN_TEST_SLOWER=10` has every wait take ten times as long before it is given up.
+//! `CAIRN_TEST_SLOWER=10` has programs and their stops waited for ten times as long ([`patience`]).
 
 pub mod browser;
 pub mod clients;
